@@ -1,0 +1,29 @@
+// out[r, :] = table[ids[r], :]: a row of the table for each token.
+//
+// table is [V, dim], ids [rows], out [rows, dim].
+//
+// Work: one lane an element of out.
+
+struct Params {
+    rows: u32,
+    dim: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> table: array<f32>;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+override WORKGROUP_SIZE: u32 = 64u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    if i < params.rows * params.dim {
+        out[i] = table[ids[i / params.dim] * params.dim + i % params.dim];
+    }
+}

@@ -1,0 +1,92 @@
+// dz_t = (dh_t + dz_{t+1}·Whᵀ) ⊙ (1 − h_t²): one time step of the recurrence's gradient, in place.
+//
+// grad is [T, N, H]: slot t holds dh of step t on entry and dz on return. hidden is [T + 1, N, H]
+// with h of step t in slot t + 1. wh is [H, H]. One dispatch a time step, the last step first;
+// for the last there is no dz_{t+1}.
+//
+// Work: one lane computes 4 rows by 4 columns of dz_t in four named accumulators; tiles are
+// numbered along the columns first. Loads beyond the edge are clamped and their results not
+// stored. Each sum is taken in ascending k by one lane: the order is fixed.
+
+struct Params {
+    time_step: u32,
+    time_steps: u32,
+    batch: u32,
+    hidden: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> hidden: array<f32>;
+@group(0) @binding(2) var<storage, read> wh: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad: array<f32>;
+
+const TILE: u32 = 4u; // rows and columns of a lane's tile
+override WORKGROUP_SIZE: u32 = 64u;
+
+fn store(row: u32, column: u32, sums: vec4<f32>) {
+    if row >= params.batch {
+        return;
+    }
+    let step = params.batch * params.hidden;
+    for (var i = 0u; i < TILE; i++) {
+        let j = column + i;
+        if j < params.hidden {
+            let at = params.time_step * step + row * params.hidden + j;
+            let h = hidden[at + step];
+            grad[at] = (grad[at] + sums[i]) * (1.0 - h * h);
+        }
+    }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = params.hidden;
+    let tiles_across = (size + TILE - 1u) / TILE;
+    let tile = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    let row = (tile / tiles_across) * TILE;
+    let column = (tile % tiles_across) * TILE;
+    if row >= params.batch {
+        return;
+    }
+    let last_row = params.batch - 1u;
+    let last_column = size - 1u;
+    // dz_{t+1} and Whᵀ: rows of the one meet rows of Wh.
+    let next = (params.time_step + 1u) * params.batch * size;
+    var x0 = next + min(row, last_row) * size;
+    var x1 = next + min(row + 1u, last_row) * size;
+    var x2 = next + min(row + 2u, last_row) * size;
+    var x3 = next + min(row + 3u, last_row) * size;
+    var w0 = min(column, last_column) * size;
+    var w1 = min(column + 1u, last_column) * size;
+    var w2 = min(column + 2u, last_column) * size;
+    var w3 = min(column + 3u, last_column) * size;
+    var sum0 = vec4<f32>();
+    var sum1 = vec4<f32>();
+    var sum2 = vec4<f32>();
+    var sum3 = vec4<f32>();
+    if params.time_step + 1u < params.time_steps {
+        for (var k = 0u; k < size; k++) {
+            let w = vec4(wh[w0], wh[w1], wh[w2], wh[w3]);
+            sum0 = fma(vec4(grad[x0]), w, sum0);
+            sum1 = fma(vec4(grad[x1]), w, sum1);
+            sum2 = fma(vec4(grad[x2]), w, sum2);
+            sum3 = fma(vec4(grad[x3]), w, sum3);
+            x0 += 1u;
+            x1 += 1u;
+            x2 += 1u;
+            x3 += 1u;
+            w0 += 1u;
+            w1 += 1u;
+            w2 += 1u;
+            w3 += 1u;
+        }
+    }
+    store(row, column, sum0);
+    store(row + 1u, column, sum1);
+    store(row + 2u, column, sum2);
+    store(row + 3u, column, sum3);
+}

@@ -1,0 +1,29 @@
+// w ← w − rate[0]·norm[1]·g: stochastic gradient descent on a clipped gradient.
+//
+// weights and gradient are [len]; norm[1] is the clipping factor of the global norm.
+//
+// Work: one lane an element.
+
+struct Params {
+    len: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(2) var<storage, read> rate: array<f32>;
+@group(0) @binding(3) var<storage, read> norm: array<f32>;
+@group(0) @binding(4) var<storage, read_write> weights: array<f32>;
+
+override WORKGROUP_SIZE: u32 = 64u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    if i < params.len {
+        weights[i] -= rate[0] * norm[1] * gradient[i];
+    }
+}

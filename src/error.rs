@@ -1,0 +1,188 @@
+//! Typed errors. Each message is one line that names what was wrong and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A file or folder could not be written.
+    #[error("cannot write {}: {source}; choose another folder with --out", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A text is not UTF-8.
+    #[error("{} is not UTF-8 text (byte {offset}); convert it first, for example with iconv -t UTF-8", path.display())]
+    NotUtf8 {
+        /// The text file.
+        path: PathBuf,
+        /// Offset in bytes of the first byte that is not UTF-8.
+        offset: usize,
+    },
+
+    /// A text holds fewer tokens than one training window needs.
+    #[error(
+        "{what} has {found} tokens, fewer than the {needed} that {streams} streams of one {time_steps}-step window need; use a longer text, or a smaller --batch-size or --bptt"
+    )]
+    TextTooShort {
+        /// Which text: "the text", "the validation part".
+        what: &'static str,
+        /// Tokens in the text.
+        found: usize,
+        /// Tokens needed.
+        needed: usize,
+        /// Parallel streams (the batch size N).
+        streams: usize,
+        /// Time steps of a window (T).
+        time_steps: usize,
+    },
+
+    /// A setting has a value that cannot be used.
+    #[error("{field} = {value} cannot be used: {expected}")]
+    Config {
+        /// The setting, by its name on the command line.
+        field: &'static str,
+        /// The value found.
+        value: String,
+        /// What is expected instead.
+        expected: String,
+    },
+
+    /// An operand of an op has the wrong size.
+    #[error("{op}: {operand} has {found} elements, expected {expected}")]
+    Shape {
+        /// The op.
+        op: &'static str,
+        /// The operand's name in the op's contract.
+        operand: &'static str,
+        /// What the other operands imply.
+        expected: String,
+        /// What was given.
+        found: usize,
+    },
+
+    /// A token id is not in the vocabulary.
+    #[error("token id {id} at position {position} is not below the vocabulary size {vocab}")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// Its position in the batch.
+        position: usize,
+        /// The vocabulary size.
+        vocab: usize,
+    },
+
+    /// No adapter matches the device that was asked for.
+    #[error(
+        "no GPU matches --device {asked}: {found}; `bptt devices` lists what is here, and on Debian or Ubuntu `apt-get install mesa-vulkan-drivers` brings a software Vulkan device"
+    )]
+    NoAdapter {
+        /// The `--device` value.
+        asked: String,
+        /// What adapters there are.
+        found: String,
+    },
+
+    /// A tensor does not fit what the adapter can bind or allocate.
+    #[error(
+        "{label} needs {bytes} bytes, more than the {limit} bytes that {adapter} allows in one {what}; use a smaller model, --batch-size or --bptt"
+    )]
+    TooLarge {
+        /// The tensor.
+        label: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+        /// "binding" or "buffer".
+        what: &'static str,
+        /// The adapter.
+        adapter: String,
+    },
+
+    /// The device has no memory left.
+    #[error(
+        "{device} ran out of memory at {label} ({bytes} bytes); use a smaller model, --batch-size or --bptt"
+    )]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// What was being allocated.
+        label: String,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+
+    /// The GPU or its driver reported an error, or the device was lost.
+    #[error("{device}: {message}")]
+    Device {
+        /// The adapter.
+        device: String,
+        /// What wgpu or the driver said.
+        message: String,
+    },
+
+    /// A file of a saved run is damaged, or does not belong to it.
+    #[error("{}: {what}", path.display())]
+    Run {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        what: String,
+    },
+
+    /// Training went wrong: the loss is no longer a number.
+    #[error("the loss is {loss} at step {step}; lower --lr or set --clip")]
+    Diverged {
+        /// The step of the log line that found it.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+
+    /// The text to continue holds something that the model does not know.
+    #[error(
+        "the prompt holds {token:?}, which is not in the model's vocabulary of {vocab} tokens; leave it out"
+    )]
+    UnknownToken {
+        /// The character or word.
+        token: String,
+        /// The vocabulary size.
+        vocab: usize,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// [`Error::Read`] for `path`, to be used with `map_err`.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Read { path, source }
+    }
+
+    /// [`Error::Write`] for `path`, to be used with `map_err`.
+    pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Write { path, source }
+    }
+
+    /// Is this the user's usage rather than a failure? The command line exits with 2, not 1.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Error::Config { .. })
+    }
+}

@@ -1,0 +1,248 @@
+//! The language model: token ids → embedding → recurrent layer → logits → loss, and back.
+//!
+//! Written once over [`Ops`]: the f64 reference, the CPU path and the GPU run this code.
+
+pub mod affine;
+pub mod embedding;
+pub mod loss;
+pub mod output;
+pub mod parameters;
+pub mod rnn;
+
+pub use affine::Affine;
+pub use embedding::Embedding;
+pub use loss::{CeLoss, Softmax, SoftmaxCeLoss};
+pub use output::Output;
+pub use parameters::{Init, Parameter};
+pub use rnn::Rnn;
+
+use crate::device::{Device, Element, MemoryPlan, Planner};
+use crate::error::Result;
+use crate::ops::{Ops, Recurrence};
+
+/// The sizes of a model and of the windows it is run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelSize {
+    /// V, the vocabulary.
+    pub vocab: usize,
+    /// D, the embedding.
+    pub embedding: usize,
+    /// H, the hidden units.
+    pub hidden: usize,
+    /// N, the parallel streams.
+    pub batch: usize,
+    /// T, the time steps of a window.
+    pub time_steps: usize,
+}
+
+impl ModelSize {
+    /// Rows of a window: N·T.
+    pub fn rows(&self) -> usize {
+        self.batch * self.time_steps
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        let (v, d, h) = (self.vocab, self.embedding, self.hidden);
+        v * d + d * h + h * h + h + h * v + v
+    }
+
+    /// Floating-point operations of a training step: the products of the forward pass (2 for each
+    /// multiply-add), and twice as many in the backward pass.
+    pub fn flops_per_step(&self) -> f64 {
+        let (v, d, h) = (self.vocab as f64, self.embedding as f64, self.hidden as f64);
+        6.0 * self.rows() as f64 * (d * h + h * h + h * v)
+    }
+
+    /// The memory of a model of this size, by purpose, for elements of type `F`.
+    ///
+    /// # Errors
+    /// None today; a size that overflows is reported when it is allocated.
+    pub fn plan<F: Element>(&self) -> Result<MemoryPlan> {
+        let mut planner = Planner::<F>::default();
+        RnnLm::new(&mut planner, *self, true)?;
+        Ok(planner.into_plan())
+    }
+}
+
+/// The RNN language model.
+#[derive(Debug)]
+pub struct RnnLm<D: Device> {
+    /// Token ids → e.
+    pub embedding: Embedding<D>,
+    /// e → h.
+    pub rnn: Rnn<D>,
+    /// h → loss.
+    pub output: Output<D>,
+    inputs: D::Ids,
+    targets: D::Ids,
+    size: ModelSize,
+}
+
+impl<D: Device> RnnLm<D> {
+    /// A model with all parameters zero; see [`RnnLm::init`].
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn new(device: &mut D, size: ModelSize, stateful: bool) -> Result<Self> {
+        RnnLm::with_chunk_rows(device, size, stateful, None)
+    }
+
+    /// As [`RnnLm::new`], with at most `chunk_rows` rows of logits at once.
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn with_chunk_rows(
+        device: &mut D,
+        size: ModelSize,
+        stateful: bool,
+        chunk_rows: Option<usize>,
+    ) -> Result<Self> {
+        let rows = size.rows();
+        let recurrence = Recurrence {
+            time_steps: size.time_steps,
+            batch: size.batch,
+            hidden: size.hidden,
+        };
+        Ok(RnnLm {
+            embedding: Embedding::new(device, size.vocab, size.embedding, rows)?,
+            rnn: Rnn::new(device, size.embedding, recurrence, stateful)?,
+            output: Output::new(device, size.hidden, size.vocab, rows, chunk_rows)?,
+            inputs: device.alloc_ids("inputs", rows, size.vocab, true)?,
+            targets: device.alloc_ids("targets", rows, size.vocab, false)?,
+            size,
+        })
+    }
+
+    /// The sizes.
+    pub fn size(&self) -> ModelSize {
+        self.size
+    }
+
+    /// Every parameter: E, Wx, Wh, b, Wa, ba. This is the one list of them.
+    pub fn parameters(&self) -> [&Parameter<D>; 6] {
+        let (rnn, affine) = (&self.rnn, &self.output.affine);
+        [
+            &self.embedding.table,
+            &rnn.wx,
+            &rnn.wh,
+            &rnn.b,
+            &affine.w,
+            &affine.b,
+        ]
+    }
+
+    /// Every parameter, in the order of [`RnnLm::parameters`].
+    pub fn parameters_mut(&mut self) -> [&mut Parameter<D>; 6] {
+        let (rnn, affine) = (&mut self.rnn, &mut self.output.affine);
+        [
+            &mut self.embedding.table,
+            &mut rnn.wx,
+            &mut rnn.wh,
+            &mut rnn.b,
+            &mut affine.w,
+            &mut affine.b,
+        ]
+    }
+
+    /// The parameter of this name.
+    pub fn parameter(&self, name: &str) -> Option<&Parameter<D>> {
+        self.parameters().into_iter().find(|p| p.name == name)
+    }
+
+    /// Initialises every parameter from `seed`: the embedding N(0, 0.01²), other matrices
+    /// N(0, 1/fan_in), biases zero.
+    ///
+    /// # Errors
+    /// As [`Device::write`].
+    pub fn init(&mut self, device: &mut D, seed: u64) -> Result<()> {
+        let inits = [
+            Init::EMBEDDING,
+            Init::fan_in(self.size.embedding),
+            Init::fan_in(self.size.hidden),
+            Init::Zeros,
+            Init::fan_in(self.size.hidden),
+            Init::Zeros,
+        ];
+        for (stream, (parameter, init)) in self.parameters_mut().into_iter().zip(inits).enumerate()
+        {
+            parameter.init(device, init, seed, stream as u64)?;
+        }
+        Ok(())
+    }
+
+    /// On the device: the mean loss of the last window, and the sum of such means since the sum
+    /// was last cleared.
+    pub fn loss(&self) -> &D::Tensor {
+        &self.output.loss.loss
+    }
+
+    /// Brings the running sum of losses back, and clears it.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub fn take_loss_sum(&mut self, device: &mut D) -> Result<f64> {
+        let loss = &mut self.output.loss.loss;
+        let sum = device.read(loss)?[1];
+        device.write(loss, 1, &[D::Elem::default()])?;
+        Ok(sum.value())
+    }
+}
+
+impl<O: Ops> RnnLm<O> {
+    /// The mean loss of a window of N·T inputs and targets, time-major, left on the device; the
+    /// output layer's gradients are made in the same visit to its logits.
+    ///
+    /// # Errors
+    /// As [`Device::write_ids`] and the ops.
+    pub fn forward(&mut self, ops: &mut O, inputs: &[u32], targets: &[u32]) -> Result<()> {
+        self.hidden(ops, inputs, targets)?;
+        let h = (&self.rnn.hidden, self.rnn.output());
+        let dh = Some(&mut self.rnn.dhidden);
+        self.output.forward(ops, h, &self.targets, dh)
+    }
+
+    /// All other gradients, of the window that [`RnnLm::forward`] was last called with.
+    ///
+    /// # Errors
+    /// As the ops.
+    pub fn backward(&mut self, ops: &mut O) -> Result<()> {
+        let Embedding {
+            out: e, dout: de, ..
+        } = &mut self.embedding;
+        self.rnn.backward(ops, e, de)?;
+        self.embedding.backward(ops, &self.inputs)
+    }
+
+    /// The loss alone, without gradients.
+    ///
+    /// # Errors
+    /// As [`RnnLm::forward`].
+    pub fn evaluate(&mut self, ops: &mut O, inputs: &[u32], targets: &[u32]) -> Result<()> {
+        self.hidden(ops, inputs, targets)?;
+        let h = (&self.rnn.hidden, self.rnn.output());
+        self.output.forward(ops, h, &self.targets, None)
+    }
+
+    /// The logits `[N, V]` after the last time step of a window, for sampling.
+    ///
+    /// # Errors
+    /// As [`Device::write_ids`] and the ops.
+    pub fn last_logits(&mut self, ops: &mut O, inputs: &[u32]) -> Result<&O::Tensor> {
+        ops.write_ids(&mut self.inputs, inputs)?;
+        self.embedding.forward(ops, &self.inputs)?;
+        self.rnn.forward(ops, &self.embedding.out)?;
+        let all = self.rnn.output();
+        let last_row = all.rows - self.size.batch;
+        let mut last = all.at(all.offset + last_row * all.cols);
+        last.rows = self.size.batch;
+        self.output.logits(ops, (&self.rnn.hidden, last))
+    }
+
+    fn hidden(&mut self, ops: &mut O, inputs: &[u32], targets: &[u32]) -> Result<()> {
+        ops.write_ids(&mut self.inputs, inputs)?;
+        ops.write_ids(&mut self.targets, targets)?;
+        self.embedding.forward(ops, &self.inputs)?;
+        self.rnn.forward(ops, &self.embedding.out)
+    }
+}

@@ -1,0 +1,79 @@
+//! loss_r = log Σ exp a_r − a_r[y_r]; a_r ← (softmax(a_r) − onehot(y_r)) / (N·T).
+
+use rayon::prelude::*;
+
+use crate::device::Element;
+use crate::device::tokens::TokenIndex;
+use crate::error::Result;
+use crate::ops::{RowChunk, check};
+
+/// Logits from which on a second thread pays.
+const THREADS_FROM: usize = 1 << 15;
+
+/// See [`crate::ops::Ops::softmax_cross_entropy`].
+pub fn softmax_cross_entropy<F: Element>(
+    logits: &mut [F],
+    targets: &TokenIndex,
+    losses: &mut [F],
+    chunk: RowChunk,
+    gradient: bool,
+    threads: usize,
+) -> Result<()> {
+    let op = "softmax_cross_entropy";
+    let RowChunk {
+        first_row,
+        rows,
+        total_rows,
+        vocab,
+    } = chunk;
+    check::at_least(op, "logits", rows * vocab, logits.len())?;
+    check::exact(op, "vocabulary", vocab, targets.vocab())?;
+    check::exact(op, "targets", total_rows, targets.tokens.len())?;
+    check::at_least(op, "losses", first_row + rows, losses.len())?;
+    let scale = gradient.then(|| F::one() / F::from_f64(total_rows as f64));
+    let labels = &targets.tokens[first_row..first_row + rows];
+    let losses = &mut losses[first_row..first_row + rows];
+    let logits = &mut logits[..rows * vocab];
+    let one_row = |((row, &label), loss): ((&mut [F], &u32), &mut F)| {
+        *loss = row_loss(row, label as usize, scale);
+    };
+    if threads > 1 && logits.len() >= THREADS_FROM {
+        let per_row = logits.par_chunks_mut(vocab).zip(labels).zip(losses);
+        per_row.for_each(one_row);
+    } else {
+        logits
+            .chunks_mut(vocab)
+            .zip(labels)
+            .zip(losses)
+            .for_each(one_row);
+    }
+    Ok(())
+}
+
+/// One row: its loss, and its gradient in place if there is a `scale`.
+fn row_loss<F: Element>(row: &mut [F], label: usize, scale: Option<F>) -> F {
+    let max = row.iter().fold(F::neg_infinity(), |max, &a| max.max(a));
+    let target = row[label] - max;
+    let Some(scale) = scale else {
+        return sum(row.iter().map(|&a| (a - max).exp_fast())).ln() - target;
+    };
+    for a in row.iter_mut() {
+        *a = (*a - max).exp_fast();
+    }
+    let total = sum(row.iter().copied());
+    let factor = scale / total;
+    for a in row.iter_mut() {
+        *a *= factor;
+    }
+    row[label] -= scale;
+    total.ln() - target
+}
+
+/// Sums in sixteen interleaved lanes, which vectorises and keeps rounding errors small.
+fn sum<F: Element>(terms: impl ExactSizeIterator<Item = F>) -> F {
+    let mut lanes = [F::zero(); 16];
+    for (i, term) in terms.enumerate() {
+        lanes[i % 16] += term;
+    }
+    lanes.into_iter().fold(F::zero(), |sum, lane| sum + lane)
+}

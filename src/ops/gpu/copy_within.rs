@@ -1,0 +1,48 @@
+//! Host side of `copy_within.wgsl`: a copy inside one tensor.
+
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::ReadWrite;
+use crate::device::kernel::{Kernel, params};
+use crate::device::{Gpu, check_range};
+use crate::error::Result;
+
+params! {
+    /// See `shaders/copy_within.wgsl`.
+    Params {
+        source: u32,
+        destination: u32,
+        len: u32,
+    }
+}
+
+/// Lanes of a workgroup, one element each.
+const LANES: usize = 64;
+
+static KERNEL: Kernel = Kernel::new::<Params>(
+    "copy_within",
+    include_str!("../../../shaders/copy_within.wgsl"),
+    &[("data", ReadWrite)],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Every variant.
+pub static KERNELS: &[&Kernel] = &[&KERNEL];
+
+/// See [`crate::ops::Ops::copy_within`].
+pub fn copy_within(
+    gpu: &mut Gpu,
+    tensor: &mut GpuTensor,
+    from: usize,
+    to: usize,
+    len: usize,
+) -> Result<()> {
+    check_range("copy_within", "source", tensor.len(), from, len)?;
+    check_range("copy_within", "destination", tensor.len(), to, len)?;
+    let params = Params {
+        source: from as u32,
+        destination: to as u32,
+        len: len as u32,
+    };
+    gpu.dispatch(&KERNEL, &params, &[&tensor.buffer], len.div_ceil(LANES));
+    Ok(())
+}

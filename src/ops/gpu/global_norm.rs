@@ -1,0 +1,76 @@
+//! Host side of `global_norm.wgsl` (partial sums of squares) and `global_norm_total.wgsl`.
+
+use crate::device::Gpu;
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::{Read, ReadWrite};
+use crate::device::kernel::{Kernel, params};
+use crate::error::Result;
+use crate::ops::{NORM_CHUNK, check, norm_partials};
+
+params! {
+    /// See `shaders/global_norm.wgsl`.
+    PartialParams {
+        len: u32,
+        first: u32,
+    }
+}
+
+params! {
+    /// See `shaders/global_norm_total.wgsl`.
+    TotalParams {
+        len: u32,
+        max_norm: f32,
+    }
+}
+
+/// Lanes of a workgroup, which share a chunk.
+const LANES: usize = 256;
+
+static PARTIAL: Kernel = Kernel::new::<PartialParams>(
+    "global_norm",
+    include_str!("../../../shaders/global_norm.wgsl"),
+    &[("x", Read), ("partials", ReadWrite)],
+    &[
+        ("WORKGROUP_SIZE", LANES as f64),
+        ("CHUNK", NORM_CHUNK as f64),
+    ],
+);
+static TOTAL: Kernel = Kernel::new::<TotalParams>(
+    "global_norm_total",
+    include_str!("../../../shaders/global_norm_total.wgsl"),
+    &[("partials", Read), ("norm", ReadWrite)],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Both halves of the op.
+pub static KERNELS: &[&Kernel] = &[&PARTIAL, &TOTAL];
+
+/// See [`crate::ops::Ops::global_norm`].
+pub fn global_norm(
+    gpu: &mut Gpu,
+    gradients: &[&GpuTensor],
+    max_norm: Option<f32>,
+    partials: &mut GpuTensor,
+    norm: &mut GpuTensor,
+) -> Result<()> {
+    let needed = norm_partials(gradients.iter().map(|g| g.len()));
+    check::at_least("global_norm", "partials", needed, partials.len())?;
+    check::at_least("global_norm", "norm", 2, norm.len())?;
+    let mut first = 0;
+    for gradient in gradients {
+        let params = PartialParams {
+            len: gradient.len() as u32,
+            first: first as u32,
+        };
+        let chunks = gradient.len().div_ceil(NORM_CHUNK);
+        let buffers = [&gradient.buffer, &partials.buffer];
+        gpu.dispatch(&PARTIAL, &params, &buffers, chunks);
+        first += chunks;
+    }
+    let params = TotalParams {
+        len: needed as u32,
+        max_norm: max_norm.unwrap_or(0.0),
+    };
+    gpu.dispatch(&TOTAL, &params, &[&partials.buffer, &norm.buffer], 1);
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Host side of `mean_loss.wgsl`: the mean over a window.
+
+use crate::device::Gpu;
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::{Read, ReadWrite};
+use crate::device::kernel::{Kernel, params};
+use crate::error::Result;
+use crate::ops::check;
+
+params! {
+    /// See `shaders/mean_loss.wgsl`.
+    Params {
+        rows: u32,
+    }
+}
+
+/// Lanes of the one workgroup.
+const LANES: usize = 256;
+
+static KERNEL: Kernel = Kernel::new::<Params>(
+    "mean_loss",
+    include_str!("../../../shaders/mean_loss.wgsl"),
+    &[("losses", Read), ("loss", ReadWrite)],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Every variant.
+pub static KERNELS: &[&Kernel] = &[&KERNEL];
+
+/// See [`crate::ops::Ops::mean_loss`].
+pub fn mean_loss(gpu: &mut Gpu, losses: &GpuTensor, loss: &mut GpuTensor) -> Result<()> {
+    check::at_least("mean_loss", "losses", 1, losses.len())?;
+    check::at_least("mean_loss", "loss", 2, loss.len())?;
+    let params = Params {
+        rows: losses.len() as u32,
+    };
+    gpu.dispatch(&KERNEL, &params, &[&losses.buffer, &loss.buffer], 1);
+    Ok(())
+}

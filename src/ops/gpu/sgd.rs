@@ -1,0 +1,56 @@
+//! Host side of `sgd.wgsl`: w ← w − rate·clip·g.
+
+use crate::device::Gpu;
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::{Read, ReadWrite};
+use crate::device::kernel::{Kernel, params};
+use crate::error::Result;
+use crate::ops::check;
+
+params! {
+    /// See `shaders/sgd.wgsl`.
+    Params {
+        len: u32,
+    }
+}
+
+/// Lanes of a workgroup, one element each.
+const LANES: usize = 64;
+
+static KERNEL: Kernel = Kernel::new::<Params>(
+    "sgd",
+    include_str!("../../../shaders/sgd.wgsl"),
+    &[
+        ("gradient", Read),
+        ("rate", Read),
+        ("norm", Read),
+        ("weights", ReadWrite),
+    ],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Every variant.
+pub static KERNELS: &[&Kernel] = &[&KERNEL];
+
+/// See [`crate::ops::Ops::sgd`].
+pub fn sgd(
+    gpu: &mut Gpu,
+    weights: &mut GpuTensor,
+    gradient: &GpuTensor,
+    rate: &GpuTensor,
+    norm: &GpuTensor,
+) -> Result<()> {
+    let len = gradient.len();
+    check::at_least("sgd", "weights", len, weights.len())?;
+    check::at_least("sgd", "rate", 1, rate.len())?;
+    check::at_least("sgd", "norm", 2, norm.len())?;
+    let params = Params { len: len as u32 };
+    let buffers = [
+        &gradient.buffer,
+        &rate.buffer,
+        &norm.buffer,
+        &weights.buffer,
+    ];
+    gpu.dispatch(&KERNEL, &params, &buffers, len.div_ceil(LANES));
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! Host side of `softmax.wgsl`: probabilities at a temperature.
+
+use crate::device::Gpu;
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::{Read, ReadWrite};
+use crate::device::kernel::{Kernel, params};
+use crate::error::Result;
+use crate::ops::check;
+
+params! {
+    /// See `shaders/softmax.wgsl`.
+    Params {
+        rows: u32,
+        vocab: u32,
+        inverse_temperature: f32,
+    }
+}
+
+/// Lanes of a workgroup, which share a row.
+const LANES: usize = 256;
+
+static KERNEL: Kernel = Kernel::new::<Params>(
+    "softmax",
+    include_str!("../../../shaders/softmax.wgsl"),
+    &[("logits", Read), ("probs", ReadWrite)],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Every variant.
+pub static KERNELS: &[&Kernel] = &[&KERNEL];
+
+/// See [`crate::ops::Ops::softmax`].
+pub fn softmax(
+    gpu: &mut Gpu,
+    logits: &GpuTensor,
+    probs: &mut GpuTensor,
+    vocab: usize,
+    temperature: f32,
+) -> Result<()> {
+    let rows = check::rows("softmax", "logits", logits.len(), vocab)?;
+    check::at_least("softmax", "probs", logits.len(), probs.len())?;
+    let params = Params {
+        rows: rows as u32,
+        vocab: vocab as u32,
+        inverse_temperature: 1.0 / temperature,
+    };
+    gpu.dispatch(&KERNEL, &params, &[&logits.buffer, &probs.buffer], rows);
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Host side of `tanh.wgsl`: y = tanh x.
+
+use crate::device::Gpu;
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::{Read, ReadWrite};
+use crate::device::kernel::{Kernel, params};
+use crate::error::Result;
+use crate::ops::check;
+
+params! {
+    /// See `shaders/tanh.wgsl`.
+    Params {
+        len: u32,
+    }
+}
+
+/// Lanes of a workgroup, one element each.
+const LANES: usize = 64;
+
+static KERNEL: Kernel = Kernel::new::<Params>(
+    "tanh",
+    include_str!("../../../shaders/tanh.wgsl"),
+    &[("x", Read), ("y", ReadWrite)],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Every variant.
+pub static KERNELS: &[&Kernel] = &[&KERNEL];
+
+/// See [`crate::ops::Ops::tanh`].
+pub fn tanh(gpu: &mut Gpu, x: &GpuTensor, y: &mut GpuTensor) -> Result<()> {
+    check::at_least("tanh", "y", x.len(), y.len())?;
+    let params = Params {
+        len: x.len() as u32,
+    };
+    let workgroups = x.len().div_ceil(LANES);
+    gpu.dispatch(&KERNEL, &params, &[&x.buffer, &y.buffer], workgroups);
+    Ok(())
+}

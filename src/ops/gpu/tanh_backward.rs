@@ -1,0 +1,46 @@
+//! Host side of `tanh_backward.wgsl`: dx = dy ⊙ (1 − y²).
+
+use crate::device::Gpu;
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::{Read, ReadWrite};
+use crate::device::kernel::{Kernel, params};
+use crate::error::Result;
+use crate::ops::check;
+
+params! {
+    /// See `shaders/tanh_backward.wgsl`.
+    Params {
+        len: u32,
+    }
+}
+
+/// Lanes of a workgroup, one element each.
+const LANES: usize = 64;
+
+static KERNEL: Kernel = Kernel::new::<Params>(
+    "tanh_backward",
+    include_str!("../../../shaders/tanh_backward.wgsl"),
+    &[("y", Read), ("dy", Read), ("dx", ReadWrite)],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Every variant.
+pub static KERNELS: &[&Kernel] = &[&KERNEL];
+
+/// See [`crate::ops::Ops::tanh_backward`].
+pub fn tanh_backward(
+    gpu: &mut Gpu,
+    y: &GpuTensor,
+    dy: &GpuTensor,
+    dx: &mut GpuTensor,
+) -> Result<()> {
+    check::exact("tanh_backward", "dy", y.len(), dy.len())?;
+    check::at_least("tanh_backward", "dx", y.len(), dx.len())?;
+    let params = Params {
+        len: y.len() as u32,
+    };
+    let workgroups = y.len().div_ceil(LANES);
+    let buffers = [&y.buffer, &dy.buffer, &dx.buffer];
+    gpu.dispatch(&KERNEL, &params, &buffers, workgroups);
+    Ok(())
+}
