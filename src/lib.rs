@@ -7,5 +7,6 @@ pub mod math;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
+pub mod parity;
 
 pub use error::{Error, Result};

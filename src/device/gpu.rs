@@ -184,9 +184,25 @@ impl Gpu {
         self.pipeline_of.remove(name);
     }
 
-    /// Runs `op` by this variant from now on, whatever suits the adapter best.
-    pub fn force_variant(&mut self, op: &'static str, variant: &'static Kernel) {
-        self.variants.insert(op, variant);
+    /// Runs `op` by the kernel of this name from now on, whatever suits the adapter best; [`None`]
+    /// lets it choose again, and so does a name that the op does not know.
+    pub fn force_variant(&mut self, op: &'static str, variant: Option<&str>) {
+        let kernels = crate::ops::gpu::variants(op).iter();
+        match kernels.copied().find(|k| Some(k.name) == variant) {
+            Some(kernel) => self.variants.insert(op, kernel),
+            None => self.variants.remove(op),
+        };
+    }
+
+    /// The names of the kernels among which `op` can choose, or its own where there is one way.
+    pub fn variants_of(&self, op: &str) -> Vec<&'static str> {
+        let entry = crate::ops::gpu::KERNELS
+            .iter()
+            .find(|(name, _)| *name == op);
+        match (crate::ops::gpu::variants(op), entry) {
+            ([], Some((name, _))) => vec![name],
+            (variants, _) => variants.iter().map(|kernel| kernel.name).collect(),
+        }
     }
 
     /// The variant that `op` was told to use, if any.

@@ -43,6 +43,14 @@ pub static KERNELS: &[(&str, &[&Kernel])] = &[
     ("tanh_backward", tanh_backward::KERNELS),
 ];
 
+/// The kernels of which any one does what `op` does; empty where there is nothing to choose.
+pub fn variants(op: &str) -> &'static [&'static Kernel] {
+    match op {
+        "matmul" => matmul::KERNELS,
+        _ => &[],
+    }
+}
+
 impl Ops for Gpu {
     fn matmul(
         &mut self,

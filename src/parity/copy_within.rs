@@ -1,0 +1,25 @@
+use super::harness::Harness;
+use super::subject::Subject;
+use crate::error::Result;
+use crate::ops::Ops;
+
+pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    for (total, from, to, len) in [
+        (2, 1, 0, 1),
+        (130, 65, 0, 65),
+        (200, 3, 100, 64),
+        (9, 2, 5, 0),
+    ] {
+        let values = harness.normal(total, 1.0);
+        let mut tensor = harness.in_out(&values)?;
+        harness
+            .device
+            .copy_within(&mut tensor.device, from, to, len)?;
+        harness
+            .exact
+            .copy_within(&mut tensor.exact, from, to, len)?;
+        let case = format!("{len} elements from {from} to {to} of {total}");
+        harness.compare(&case, &tensor, |_| 0.0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+use super::harness::Harness;
+use super::subject::Subject;
+use crate::error::Result;
+use crate::ops::Ops;
+
+/// Rows, V, D.
+pub const SIZES: &[(usize, usize, usize)] = &[
+    (1, 1, 1),
+    (1, 2, 3),
+    (7, 5, 64),
+    (50, 418, 100),
+    (129, 3, 65),
+    (700, 10_007, 13),
+];
+
+pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    for &(rows, vocab, dim) in SIZES {
+        let tokens = harness.tokens(rows, vocab);
+        let ids = harness.ids(&tokens, vocab)?;
+        let values = harness.normal(vocab * dim, 1.0);
+        let table = harness.input(&values)?;
+        let mut out = harness.output(rows * dim)?;
+        harness
+            .device
+            .embedding(&table.device, &ids.0, &mut out.device, dim)?;
+        harness
+            .exact
+            .embedding(&table.exact, &ids.1, &mut out.exact, dim)?;
+        // A copy is exact.
+        harness.compare(&format!("{rows} rows, V={vocab} D={dim}"), &out, |_| 0.0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+use super::bounds::{U, gamma, tree};
+use super::harness::{Harness, ROW_LANES, Twin};
+use super::subject::Subject;
+use crate::error::Result;
+use crate::ops::{NORM_CHUNK, Ops, norm_partials};
+
+pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    let lengths: [&[usize]; 5] = [
+        &[1],
+        &[3, 1, 7],
+        &[NORM_CHUNK, NORM_CHUNK + 1],
+        &[255, NORM_CHUNK - 1, 2],
+        &[5 * NORM_CHUNK + 13, 1, 2 * NORM_CHUNK],
+    ];
+    for lengths in lengths {
+        // Far above, far below, and none.
+        for max_norm in [Some(0.5), Some(1e6), None] {
+            check(harness, lengths, max_norm)?;
+        }
+    }
+    Ok(())
+}
+
+fn check<O: Subject>(
+    harness: &mut Harness<O>,
+    lengths: &[usize],
+    max_norm: Option<f32>,
+) -> Result<()> {
+    let mut gradients = Vec::new();
+    for &len in lengths {
+        let mut values = harness.normal(len, 2.0);
+        values[0] = 3.0;
+        gradients.push(harness.input(&values)?);
+    }
+    let mut partials = harness.output(norm_partials(lengths.iter().copied()))?;
+    let mut norm = harness.output(2)?;
+    let on_gpu: Vec<_> = gradients.iter().map(|g: &Twin<O>| &g.device).collect();
+    let on_cpu: Vec<_> = gradients.iter().map(|g: &Twin<O>| &g.exact).collect();
+    harness
+        .device
+        .global_norm(&on_gpu, max_norm, &mut partials.device, &mut norm.device)?;
+    harness
+        .exact
+        .global_norm(&on_cpu, max_norm, &mut partials.exact, &mut norm.exact)?;
+    let lanes = harness.lanes(ROW_LANES);
+    let partial = tree(NORM_CHUNK, lanes) + 1;
+    let roundings = partial + tree(partials.reference().len(), lanes);
+    let case = format!("{lengths:?}, clip {max_norm:?}");
+    let want = partials.reference().to_vec();
+    harness.compare(&format!("{case}, partial sums"), &partials, |i| {
+        gamma(partial) * want[i]
+    })?;
+    // A square root halves the relative error and, like the division after it, errs by 2.5 ULP.
+    let want = norm.reference().to_vec();
+    let relative = gamma(roundings) / 2.0 + 5.0 * U;
+    harness.compare(&case, &norm, |i| match i {
+        1 if want[1] == 1.0 => 0.0,
+        _ => (relative + 6.0 * U * i as f64) * want[i],
+    })
+}

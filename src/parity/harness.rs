@@ -1,0 +1,169 @@
+//! Inputs for both devices, guarded outputs, and their comparison.
+
+use super::report::OpReport;
+use super::subject::Subject;
+use crate::device::cpu::CpuTensor;
+use crate::device::tokens::TokenIndex;
+use crate::device::{Cpu, Purpose};
+use crate::error::Result;
+use crate::model::Init;
+
+/// Elements behind every output that no op may touch.
+const GUARD: usize = 67;
+
+/// Lanes that share a row, or a chunk of a sum, in the kernels: it fixes how the sum is taken.
+pub const ROW_LANES: usize = 256;
+
+/// A tensor on the device that is checked and, exactly, on the reference.
+pub struct Twin<O: Subject> {
+    pub device: O::Tensor,
+    pub exact: CpuTensor<f64>,
+    /// Elements that the op may write; guard elements follow.
+    len: usize,
+}
+
+impl<O: Subject> Twin<O> {
+    /// The reference's values, without the guard.
+    pub fn reference(&self) -> &[f64] {
+        &self.exact.0[..self.len]
+    }
+}
+
+/// Runs the cases of one op by one variant.
+pub struct Harness<'a, O> {
+    pub device: &'a mut O,
+    pub exact: Cpu<f64>,
+    report: OpReport,
+    stream: u64,
+}
+
+impl<'a, O: Subject> Harness<'a, O> {
+    /// Checks `op` by `variant` on `device`.
+    pub fn new(device: &'a mut O, op: &str, variant: &str) -> Self {
+        Harness {
+            device,
+            exact: Cpu::new(),
+            report: OpReport::new(op, variant),
+            stream: 0,
+        }
+    }
+
+    pub fn into_report(self) -> OpReport {
+        self.report.finish()
+    }
+
+    /// Lanes that a sum may be assumed to be shared by, where the kernel has `kernel` of them. One
+    /// for a device that does not promise any order: its bound then holds for every order.
+    pub fn lanes(&self, kernel: usize) -> usize {
+        if O::SUMS_IN_LANES { kernel } else { 1 }
+    }
+
+    /// Normally distributed numbers, others at each call.
+    pub fn normal(&mut self, len: usize, deviation: f64) -> Vec<f32> {
+        self.stream += 1;
+        Init::Normal(deviation).values(1, self.stream, len)
+    }
+
+    /// Token ids: every id occurs if there is room, and one in three is id 0.
+    pub fn tokens(&mut self, len: usize, vocab: usize) -> Vec<u32> {
+        let id = |i: usize| {
+            if i % 3 == 1 {
+                0
+            } else {
+                (i * 7919 + i / vocab) % vocab
+            }
+        };
+        (0..len).map(|i| id(i) as u32).collect()
+    }
+
+    /// An operand that is only read.
+    pub fn input(&mut self, values: &[f32]) -> Result<Twin<O>> {
+        self.twin(values, 0)
+    }
+
+    /// An output that must be overwritten: NaN so far.
+    pub fn output(&mut self, len: usize) -> Result<Twin<O>> {
+        self.twin(&vec![f32::NAN; len], GUARD)
+    }
+
+    /// An operand that is read and written.
+    pub fn in_out(&mut self, values: &[f32]) -> Result<Twin<O>> {
+        self.twin(values, GUARD)
+    }
+
+    fn twin(&mut self, values: &[f32], guard: usize) -> Result<Twin<O>> {
+        let mut padded = values.to_vec();
+        padded.resize(values.len() + guard, f32::NAN);
+        let mut device = self
+            .device
+            .alloc(Purpose::Scratch, "parity", padded.len())?;
+        self.device.write(&mut device, 0, &padded)?;
+        let exact = CpuTensor(padded.iter().map(|&x| f64::from(x)).collect());
+        Ok(Twin {
+            device,
+            exact,
+            len: values.len(),
+        })
+    }
+
+    /// Token ids on both devices.
+    pub fn ids(&mut self, tokens: &[u32], vocab: usize) -> Result<(O::Ids, TokenIndex)> {
+        let mut device = self.device.alloc_ids("parity", tokens.len(), vocab, true)?;
+        self.device.write_ids(&mut device, tokens)?;
+        let mut exact = TokenIndex::new(tokens.len(), vocab, true);
+        exact.set(tokens)?;
+        Ok((device, exact))
+    }
+
+    /// The device's values of a tensor, without the guard.
+    pub fn result(&mut self, twin: &Twin<O>) -> Result<Vec<f32>> {
+        let mut values = self.device.read(&twin.device)?;
+        values.truncate(twin.len);
+        Ok(values)
+    }
+
+    /// Holds each element to the reference, within `tolerance(i)`.
+    pub fn compare(
+        &mut self,
+        case: &str,
+        twin: &Twin<O>,
+        tolerance: impl Fn(usize) -> f64,
+    ) -> Result<()> {
+        self.compare_with(case, twin, twin.reference(), tolerance)
+    }
+
+    /// Holds each element to `want`, within `tolerance(i)`, and the guard to what it was.
+    pub fn compare_with(
+        &mut self,
+        case: &str,
+        twin: &Twin<O>,
+        want: &[f64],
+        tolerance: impl Fn(usize) -> f64,
+    ) -> Result<()> {
+        let got = self.device.read(&twin.device)?;
+        let (values, guard) = got.split_at(twin.len);
+        self.report.cases += 1;
+        if let Some(at) = guard.iter().position(|x| !x.is_nan()) {
+            let at = at + twin.len;
+            self.report.fail(format!(
+                "{case}: element {at} is behind the output, and was written"
+            ));
+        }
+        for (i, (&got, &want)) in values.iter().zip(want).enumerate() {
+            let what = || format!("{case}: element {i}");
+            self.report
+                .compare(f64::from(got), want, tolerance(i), what);
+        }
+        Ok(())
+    }
+}
+
+/// |x|, as the magnitude that an error bound is a share of.
+pub fn magnitudes(x: &CpuTensor<f64>) -> CpuTensor<f64> {
+    CpuTensor(x.0.iter().map(|x| x.abs()).collect())
+}
+
+/// f32 values as the reference has them.
+pub fn widen(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| f64::from(x)).collect()
+}

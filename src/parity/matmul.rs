@@ -1,0 +1,108 @@
+use super::bounds::{TINY, gamma};
+use super::harness::{Harness, magnitudes};
+use super::subject::Subject;
+use crate::error::Result;
+use crate::ops::{Matrix, Ops, Write};
+
+/// M, N, K: one, primes, and the edges of tiles of 8, 16 and 64.
+const SIZES: &[(usize, usize, usize)] = &[
+    (1, 1, 1),
+    (1, 7, 3),
+    (5, 1, 2),
+    (2, 3, 1),
+    (7, 8, 9),
+    (9, 17, 16),
+    (15, 65, 17),
+    (63, 64, 65),
+    (64, 64, 16),
+    (65, 63, 15),
+    (97, 131, 101),
+    (10, 418, 100),
+    (257, 3, 1031),
+];
+
+pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    for &(m, n, k) in SIZES {
+        for (a_transposed, b_transposed) in
+            [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let write = if a_transposed {
+                Write::Accumulate
+            } else {
+                Write::Overwrite
+            };
+            let with_bias = b_transposed;
+            let stored = |rows, cols, transposed| match transposed {
+                true => Matrix::new(cols, rows).t(),
+                false => Matrix::new(rows, cols),
+            };
+            let a = stored(m, k, a_transposed);
+            let b = stored(k, n, b_transposed);
+            product(harness, a, b, Matrix::new(m, n), with_bias, write)?;
+        }
+    }
+    // Batches: packed, with gaps, with a shared operand; all with offsets.
+    for (batch, b_stride) in [(3, 35), (2, 41), (5, 0)] {
+        let a = Matrix::new(6, 5).at(2).batched(batch, 31);
+        let b = Matrix::new(5, 7).at(3).batched(batch, b_stride);
+        let c = Matrix::new(6, 7).at(0).batched(batch, 42);
+        product(harness, a, b, c, true, Write::Overwrite)?;
+        product(harness, a, b, c, false, Write::Accumulate)?;
+    }
+    Ok(())
+}
+
+fn product<O: Subject>(
+    harness: &mut Harness<O>,
+    a: Matrix,
+    b: Matrix,
+    c: Matrix,
+    with_bias: bool,
+    write: Write,
+) -> Result<()> {
+    let len = |x: Matrix| x.offset + c.batch.saturating_sub(1) * x.batch_stride + x.rows * x.cols;
+    let (a_values, b_values) = (harness.normal(len(a), 1.0), harness.normal(len(b), 1.0));
+    let bias_values = harness.normal(c.cols, 1.0);
+    let c_values = harness.normal(len(c), 1.0);
+    let (at, bt) = (harness.input(&a_values)?, harness.input(&b_values)?);
+    let bias = harness.input(&bias_values)?;
+    let mut ct = match write {
+        Write::Overwrite => harness.output(len(c))?,
+        Write::Accumulate => harness.in_out(&c_values)?,
+    };
+
+    let mut bound = magnitudes(&ct.exact);
+    let bias_bound = magnitudes(&bias.exact);
+    let gpu_bias = with_bias.then_some(&bias.device);
+    harness.device.matmul(
+        (&at.device, a),
+        (&bt.device, b),
+        gpu_bias,
+        (&mut ct.device, c),
+        write,
+    )?;
+    let cpu = &mut harness.exact;
+    let cpu_bias = with_bias.then_some(&bias.exact);
+    cpu.matmul(
+        (&at.exact, a),
+        (&bt.exact, b),
+        cpu_bias,
+        (&mut ct.exact, c),
+        write,
+    )?;
+    // |A|·|B| + |bias| + |C|: what the error of k products, k sums and two more is a share of.
+    let (a_bound, b_bound) = (magnitudes(&at.exact), magnitudes(&bt.exact));
+    let bias_bound = with_bias.then_some(&bias_bound);
+    cpu.matmul(
+        (&a_bound, a),
+        (&b_bound, b),
+        bias_bound,
+        (&mut bound, c),
+        write,
+    )?;
+
+    let k = a.shape().1;
+    let (m, n) = (c.rows, c.cols);
+    let case = format!("{m}x{n}x{k}, batch {}", c.batch);
+    harness.compare(&case, &ct, |i| gamma(k + 2) * bound.0[i] + k as f64 * TINY)
+}

@@ -1,0 +1,39 @@
+use super::bounds::{TINY, U};
+use super::harness::{Harness, ROW_LANES};
+use super::softmax_cross_entropy::{RowBound, SIZES};
+use super::subject::Subject;
+use crate::error::Result;
+use crate::ops::Ops;
+
+pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    for &(rows, vocab, scale) in SIZES {
+        for temperature in [1.0, 0.7, 2.5] {
+            let values = harness.normal(rows * vocab, f64::from(scale));
+            let logits = harness.input(&values)?;
+            let mut probs = harness.output(rows * vocab)?;
+            harness
+                .device
+                .softmax(&logits.device, &mut probs.device, vocab, temperature)?;
+            harness
+                .exact
+                .softmax(&logits.exact, &mut probs.exact, vocab, temperature)?;
+            let lanes = harness.lanes(ROW_LANES);
+            let inverse = 1.0 / f64::from(temperature);
+            let scaled: Vec<f64> = logits.reference().iter().map(|a| a * inverse).collect();
+            let bounds: Vec<RowBound> = scaled
+                .chunks(vocab)
+                .map(|row| RowBound::new(row, lanes))
+                .collect();
+            let tolerance = |i: usize| {
+                let row = &bounds[i / vocab];
+                let p = row.probability(i % vocab);
+                // Multiplying by the rounded inverse moves the argument of exp by two roundings
+                // more, which is a third of what the bound of exp counts.
+                p * (1.5 * row.probability_relative(i % vocab) + 6.0 * U) + TINY
+            };
+            let case = format!("{rows} rows, V={vocab}, temperature {temperature}");
+            harness.compare(&case, &probs, tolerance)?;
+        }
+    }
+    Ok(())
+}

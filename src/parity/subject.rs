@@ -1,0 +1,52 @@
+//! What parity can be checked of: a GPU, kernel by kernel, or the CPU path at f32.
+
+use crate::device::{Cpu, Gpu};
+use crate::ops::Ops;
+
+/// A device whose results are held to the f64 reference.
+pub trait Subject: Ops<Elem = f32> {
+    /// Are sums shared by as many lanes as the kernels state? Bounds are tighter then.
+    const SUMS_IN_LANES: bool;
+
+    /// The names of the ways that `op` can be done on this device; at least one.
+    fn variants(&self, op: &str) -> Vec<&'static str>;
+
+    /// Does `op` by `variant` from now on; [`None`] lets it choose again.
+    fn force(&mut self, op: &'static str, variant: Option<&'static str>);
+
+    /// Adapter, backend and driver.
+    fn names(&self) -> [String; 3];
+}
+
+impl Subject for Gpu {
+    const SUMS_IN_LANES: bool = true;
+
+    fn variants(&self, op: &str) -> Vec<&'static str> {
+        self.variants_of(op)
+    }
+
+    fn force(&mut self, op: &'static str, variant: Option<&'static str>) {
+        self.force_variant(op, variant);
+    }
+
+    fn names(&self) -> [String; 3] {
+        let info = self.info();
+        let driver = format!("{} {}", info.driver, info.driver_info);
+        [info.name.clone(), info.backend.to_string(), driver]
+    }
+}
+
+impl Subject for Cpu<f32> {
+    const SUMS_IN_LANES: bool = false;
+
+    fn variants(&self, _: &str) -> Vec<&'static str> {
+        vec!["cpu f32"]
+    }
+
+    fn force(&mut self, _: &'static str, _: Option<&'static str>) {}
+
+    fn names(&self) -> [String; 3] {
+        use crate::device::Device;
+        [self.describe(), "none".to_owned(), "none".to_owned()]
+    }
+}

@@ -1,0 +1,50 @@
+use super::bounds::gamma;
+use super::harness::{Harness, magnitudes};
+use super::subject::Subject;
+use crate::error::Result;
+use crate::ops::{Matrix, Ops, Write};
+
+/// Lanes that share a column in the kernel.
+const LANES: usize = 8;
+
+pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    let sizes = [
+        (1, 1),
+        (2, 31),
+        (7, 32),
+        (8, 33),
+        (9, 418),
+        (701, 3),
+        (2048, 65),
+    ];
+    for (i, (rows, cols)) in sizes.into_iter().enumerate() {
+        let layout = Matrix::new(rows, cols).at(i);
+        let write = if i % 2 == 0 {
+            Write::Overwrite
+        } else {
+            Write::Accumulate
+        };
+        let values = harness.normal(i + rows * cols, 3.0);
+        let before = harness.normal(cols, 3.0);
+        let x = harness.input(&values)?;
+        let mut out = match write {
+            Write::Overwrite => harness.output(cols)?,
+            Write::Accumulate => harness.in_out(&before)?,
+        };
+        let mut bound = magnitudes(&out.exact);
+        harness
+            .device
+            .sum_rows((&x.device, layout), &mut out.device, write)?;
+        harness
+            .exact
+            .sum_rows((&x.exact, layout), &mut out.exact, write)?;
+        harness
+            .exact
+            .sum_rows((&magnitudes(&x.exact), layout), &mut bound, write)?;
+        let lanes = harness.lanes(LANES);
+        let roundings = rows.div_ceil(lanes) + lanes + 1;
+        let case = format!("{rows}x{cols} {write:?}");
+        harness.compare(&case, &out, |c| gamma(roundings) * bound.0[c])?;
+    }
+    Ok(())
+}
