@@ -33,6 +33,13 @@ pub enum Error {
         offset: usize,
     },
 
+    /// A text holds nothing.
+    #[error("{} is empty; give a text to learn from", path.display())]
+    EmptyText {
+        /// The text file.
+        path: PathBuf,
+    },
+
     /// A text holds fewer tokens than one training window needs.
     #[error(
         "{what} has {found} tokens, fewer than the {needed} that {streams} streams of one {time_steps}-step window need; use a longer text, or a smaller --batch-size or --bptt"
@@ -111,6 +118,26 @@ pub enum Error {
         what: &'static str,
         /// The adapter.
         adapter: String,
+    },
+
+    /// Everything together does not fit the memory that is left.
+    #[error(
+        "this run needs {plan}, but {device} has {available:.1} MiB available; use a smaller --nhid, --emsize, --batch-size or --bptt"
+    )]
+    DoesNotFit {
+        /// The sum by purpose.
+        plan: String,
+        /// Mebibytes that are left.
+        available: f64,
+        /// The device.
+        device: String,
+    },
+
+    /// The output folder is there already.
+    #[error("{} exists already; choose another folder with --out, or remove it", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
     },
 
     /// The device has no memory left.

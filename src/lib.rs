@@ -1,12 +1,47 @@
 //! Train recurrent language models on any GPU.
+//!
+//! A token's way is [`data`] → [`model`] → [`ops`] → [`device`] and its shaders, and back:
+//! [`train`] runs it, [`optimizer`] updates, [`checkpoint`] saves, [`generate`] samples, and
+//! [`parity`] holds a device to the f64 reference.
+//!
+//! ```
+//! use bptt::device::Cpu;
+//! use bptt::model::{ModelSize, RnnLm};
+//! use bptt::optimizer::Sgd;
+//!
+//! # fn main() -> bptt::Result<()> {
+//! // Four tokens in a circle, two streams, three time steps.
+//! let size = ModelSize { vocab: 4, embedding: 8, hidden: 16, batch: 2, time_steps: 3 };
+//! let mut cpu = Cpu::<f32>::new();
+//! let mut model = RnnLm::new(&mut cpu, size, true)?;
+//! model.init(&mut cpu, 1)?;
+//! let mut sgd = Sgd::new(&mut cpu, &model, None)?;
+//! sgd.set_rate(&mut cpu, 1.0)?;
+//! for _ in 0..200 {
+//!     model.forward(&mut cpu, &[0, 2, 1, 3, 2, 0], &[1, 3, 2, 0, 3, 1])?;
+//!     model.backward(&mut cpu)?;
+//!     sgd.step(&mut cpu, &mut model)?;
+//! }
+//! model.take_loss_sum(&mut cpu)?;
+//! model.evaluate(&mut cpu, &[0, 2, 1, 3, 2, 0], &[1, 3, 2, 0, 3, 1])?;
+//! assert!(model.take_loss_sum(&mut cpu)? < 0.1);
+//! # Ok(())
+//! # }
+//! ```
 #![warn(missing_docs)]
 
+pub mod checkpoint;
+pub mod config;
+pub mod data;
 pub mod device;
 pub mod error;
+pub mod generate;
 pub mod math;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
 pub mod parity;
+pub mod plot;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -2,12 +2,14 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use wgpu::{Backends, DeviceType};
 
 use crate::error::{Error, Result};
 
 /// The value of `--device`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum DeviceChoice {
     /// A hardware GPU if there is one, else the CPU.
     #[default]
@@ -50,6 +52,20 @@ impl std::fmt::Display for DeviceChoice {
             DeviceChoice::Index(index) => write!(f, "gpu:{index}"),
             DeviceChoice::Name(name) => write!(f, "gpu:{name}"),
         }
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(s: String) -> Result<Self, String> {
+        s.parse()
     }
 }
 

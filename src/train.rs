@@ -1,0 +1,257 @@
+//! The training loop: window → loss → gradient → update → log → evaluate.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::data::{Corpus, Windows};
+use crate::error::{Error, Result};
+use crate::model::RnnLm;
+use crate::ops::Ops;
+use crate::optimizer::Sgd;
+
+/// Losses that are summed on the device, at its precision, before the sum is read.
+const LOSSES_SUMMED: usize = 256;
+
+/// What training has to tell. A line of `metrics.jsonl` each.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// Some steps are done.
+    Steps {
+        /// Steps since the beginning.
+        step: u64,
+        /// The epoch under way, from 1.
+        epoch: usize,
+        /// Mean loss, in nats per token, since the event before.
+        loss: f64,
+        /// The learning rate.
+        lr: f64,
+        /// Tokens per second since the event before.
+        tokens_per_second: f64,
+        /// Seconds of training so far.
+        seconds: f64,
+    },
+    /// An epoch is done.
+    Epoch {
+        /// Steps since the beginning.
+        step: u64,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// Its mean loss, in nats per token.
+        loss: f64,
+        /// Loss on the validation part, if there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        valid_loss: Option<f64>,
+        /// Seconds of training so far.
+        seconds: f64,
+    },
+}
+
+/// Trains one model on one device.
+#[derive(Debug)]
+pub struct Trainer<O: Ops> {
+    /// The model.
+    pub model: RnnLm<O>,
+    sgd: Sgd<O>,
+    config: Config,
+    train: Windows,
+    valid: Option<Windows>,
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+    progress: Progress,
+}
+
+impl<O: Ops> Trainer<O> {
+    /// A model with initial weights, and everything that its training needs, on `ops`.
+    ///
+    /// # Errors
+    /// [`Error::TextTooShort`] for a text of less than a window; as [`crate::device::Device::alloc`].
+    pub fn new(ops: &mut O, config: &Config, corpus: &Corpus) -> Result<Self> {
+        let cut =
+            |ids: &[u32], what| Windows::new(ids.to_vec(), config.batch_size, config.bptt, what);
+        let train = cut(&corpus.train, "the training text")?;
+        let valid = match corpus.valid.as_slice() {
+            [] => None,
+            ids => Some(cut(ids, "the validation text")?),
+        };
+        let size = config.model_size(corpus.vocabulary.len());
+        let mut model = RnnLm::new(ops, size, true)?;
+        model.init(ops, config.seed)?;
+        Ok(Trainer {
+            sgd: Sgd::new(ops, &model, config.max_norm())?,
+            model,
+            inputs: vec![0; train.tokens()],
+            targets: vec![0; train.tokens()],
+            progress: Progress::new(train.tokens()),
+            config: config.clone(),
+            train,
+            valid,
+        })
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> u64 {
+        (self.config.epochs * self.train.count()) as u64
+    }
+
+    /// Trains all epochs, or until `stop` says so between two steps. Returns whether it was stopped.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] if the loss is no longer a number; as the ops.
+    pub fn run(
+        &mut self,
+        ops: &mut O,
+        mut stop: impl FnMut() -> bool,
+        mut on_event: impl FnMut(Event) -> Result<()>,
+    ) -> Result<bool> {
+        for epoch in 0..self.config.epochs {
+            self.model.rnn.reset_state();
+            // Each pass starts one step later than the one before, as far as steps are left over:
+            // so all tokens are seen, and windows do not always end at the same places.
+            let start = epoch % (self.train.slack() + 1);
+            for index in 0..self.train.count() {
+                self.step(ops, epoch, start, index)?;
+                if self
+                    .progress
+                    .step
+                    .is_multiple_of(self.config.log_interval as u64)
+                {
+                    let loss = self.take_loss(ops)?;
+                    on_event(self.progress.steps(epoch, loss, self.rate(epoch)))?;
+                }
+                if stop() {
+                    return Ok(true);
+                }
+            }
+            self.take_loss(ops)?;
+            let valid_loss = self.validate(ops)?;
+            on_event(self.progress.epoch(epoch, valid_loss))?;
+        }
+        Ok(false)
+    }
+
+    fn step(&mut self, ops: &mut O, epoch: usize, start: usize, index: usize) -> Result<()> {
+        let rate = self.rate(epoch);
+        self.sgd.set_rate(ops, rate)?;
+        self.train
+            .fill(start, index, &mut self.inputs, &mut self.targets);
+        self.model.forward(ops, &self.inputs, &self.targets)?;
+        self.model.backward(ops)?;
+        self.sgd.step(ops, &mut self.model)?;
+        ops.submit()?;
+        self.progress.step += 1;
+        Ok(())
+    }
+
+    fn rate(&self, epoch: usize) -> f64 {
+        let done = self.progress.step as f64 / self.total_steps() as f64;
+        self.config.rate(epoch, done)
+    }
+
+    /// The sum of the losses of the steps since it was last taken.
+    fn take_loss(&mut self, ops: &mut O) -> Result<f64> {
+        let sum = self.model.take_loss_sum(ops)?;
+        if !sum.is_finite() {
+            return Err(Error::Diverged {
+                step: self.progress.step,
+                loss: sum,
+            });
+        }
+        Ok(self.progress.add_losses(sum))
+    }
+
+    /// The mean loss over the validation part's windows, from a state of zeros on.
+    fn validate(&mut self, ops: &mut O) -> Result<Option<f64>> {
+        let Some(valid) = &self.valid else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        self.model.rnn.reset_state();
+        let mut sum = 0.0;
+        for index in 0..valid.count() {
+            valid.fill(0, index, &mut self.inputs, &mut self.targets);
+            self.model.evaluate(ops, &self.inputs, &self.targets)?;
+            ops.submit()?;
+            if (index + 1).is_multiple_of(LOSSES_SUMMED) || index + 1 == valid.count() {
+                sum += self.model.take_loss_sum(ops)?;
+            }
+        }
+        self.progress.pause(begun.elapsed());
+        Ok(Some(sum / valid.count() as f64))
+    }
+}
+
+/// Counts steps, losses and time.
+#[derive(Debug)]
+struct Progress {
+    tokens_a_step: usize,
+    step: u64,
+    /// Sum and number of the losses since the last event, and of this epoch.
+    recent: (f64, u64),
+    epoch: (f64, u64),
+    /// Steps whose losses were taken.
+    taken: u64,
+    begun: Instant,
+    /// When the last event was, and the step it was at.
+    last: (Instant, u64),
+}
+
+impl Progress {
+    fn new(tokens_a_step: usize) -> Self {
+        let now = Instant::now();
+        Progress {
+            tokens_a_step,
+            step: 0,
+            recent: (0.0, 0),
+            epoch: (0.0, 0),
+            taken: 0,
+            begun: now,
+            last: (now, 0),
+        }
+    }
+
+    /// Adds the sum of the losses of the steps not taken yet; returns the recent mean.
+    fn add_losses(&mut self, sum: f64) -> f64 {
+        let steps = self.step - self.taken;
+        self.taken = self.step;
+        for total in [&mut self.recent, &mut self.epoch] {
+            total.0 += sum;
+            total.1 += steps;
+        }
+        self.recent.0 / self.recent.1 as f64
+    }
+
+    /// Takes time out that was not spent on training.
+    fn pause(&mut self, time: Duration) {
+        self.begun += time;
+        self.last.0 += time;
+    }
+
+    fn steps(&mut self, epoch: usize, loss: f64, lr: f64) -> Event {
+        let now = Instant::now();
+        let (before, step_before) = std::mem::replace(&mut self.last, (now, self.step));
+        self.recent = (0.0, 0);
+        let tokens = (self.step - step_before) as f64 * self.tokens_a_step as f64;
+        Event::Steps {
+            step: self.step,
+            epoch: epoch + 1,
+            loss,
+            lr,
+            tokens_per_second: tokens / (now - before).as_secs_f64(),
+            seconds: (now - self.begun).as_secs_f64(),
+        }
+    }
+
+    fn epoch(&mut self, epoch: usize, valid_loss: Option<f64>) -> Event {
+        let (sum, count) = std::mem::replace(&mut self.epoch, (0.0, 0));
+        Event::Epoch {
+            step: self.step,
+            epoch: epoch + 1,
+            loss: sum / count as f64,
+            valid_loss,
+            seconds: self.begun.elapsed().as_secs_f64(),
+        }
+    }
+}
