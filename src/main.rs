@@ -1,1 +1,5 @@
-fn main() {}
+//! The `bptt` command.
+
+fn main() -> std::process::ExitCode {
+    bptt::cli::main()
+}

@@ -1,0 +1,94 @@
+//! `bptt generate`: text from a saved model.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::on_device::{Job, on_device};
+use crate::checkpoint::Checkpoint;
+use crate::data::Level;
+use crate::device::adapter::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::generate::{Generator, Sampling};
+use crate::parity::Subject;
+
+/// The flags of `bptt generate`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Folder of the trained model, as `bptt train` names it at its end
+    run: PathBuf,
+    /// Text to go on from
+    #[arg(long, default_value = "")]
+    prompt: String,
+    /// Tokens to sample: characters or words
+    #[arg(long, default_value_t = 500)]
+    length: usize,
+    /// Below 1 the likely becomes likelier, above 1 less so
+    #[arg(long, default_value_t = 0.8)]
+    temperature: f32,
+    /// Choose among the K likeliest tokens only; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Seed of the choices: the same seed gives the same text
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
+}
+
+/// Prints the prompt and what follows.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let checkpoint = Checkpoint::read(&arguments.run)?;
+    let sample = Sample {
+        checkpoint: &checkpoint,
+        prompt: &arguments.prompt,
+        length: arguments.length,
+        sampling: Sampling {
+            temperature: arguments.temperature,
+            top_k: arguments.top_k,
+            seed: arguments.seed,
+        },
+    };
+    let (_, unknown) = checkpoint.vocabulary.encode(&arguments.prompt)?;
+    if unknown > 0 {
+        eprintln!("{unknown} words of the prompt are not in the vocabulary and are read as <unk>");
+    }
+    on_device(&arguments.device, None, sample)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A sample to print on stdout, token by token.
+pub struct Sample<'a> {
+    /// The model.
+    pub checkpoint: &'a Checkpoint,
+    /// What it goes on from.
+    pub prompt: &'a str,
+    /// Tokens to sample.
+    pub length: usize,
+    /// How they are chosen.
+    pub sampling: Sampling,
+}
+
+impl Job for Sample<'_> {
+    type Output = ();
+
+    fn run<O: Subject>(self, ops: &mut O) -> Result<()> {
+        let mut generator = Generator::new(ops, self.checkpoint, self.prompt, self.sampling)?;
+        let vocabulary = &self.checkpoint.vocabulary;
+        let mut out = std::io::stdout().lock();
+        let mut print = |text: &str| {
+            let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            printed.map_err(Error::write("standard output".as_ref()))
+        };
+        print(self.prompt)?;
+        if vocabulary.level() == Level::Word && !self.prompt.is_empty() {
+            print(" ")?;
+        }
+        for _ in 0..self.length {
+            let token = generator.next_token(ops)?;
+            print(&vocabulary.text(token))?;
+        }
+        print("\n")
+    }
+}

@@ -1,0 +1,57 @@
+//! The command line: one file a verb.
+
+mod devices;
+mod generate;
+mod on_device;
+mod parity;
+mod progress;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+
+/// Train recurrent language models on any GPU, or on the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "bptt", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C (the model is saved)";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Train a model on a text and save it; without arguments, on the embedded Latin text
+    Train(Box<train::Arguments>),
+    /// Sample text from a saved model
+    Generate(generate::Arguments),
+    /// List the devices that can be used
+    Devices,
+    /// Check a device: every op and the whole training step, against the CPU at f64
+    Parity(parity::Arguments),
+}
+
+/// Runs the command line of this process. Errors are one line on stderr.
+pub fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Train(arguments) => train::run(*arguments),
+        Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Devices => devices::run(),
+        Verb::Parity(arguments) => parity::run(&arguments),
+    }
+}

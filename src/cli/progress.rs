@@ -1,0 +1,132 @@
+//! What people see while a model trains: a progress bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::data::Level;
+use crate::train::Event;
+
+/// Shows the events of a run on stderr.
+pub struct Display {
+    bar: ProgressBar,
+    level: Level,
+    total_steps: u64,
+    epochs: usize,
+}
+
+impl Display {
+    /// A display for a run of so many steps and epochs.
+    pub fn new(level: Level, total_steps: u64, epochs: usize) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::with_draw_target(Some(total_steps), ProgressDrawTarget::stderr())
+        } else {
+            ProgressBar::hidden()
+        };
+        let template = "{bar:30} {percent:>3}%  {msg}  {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Display {
+            bar,
+            level,
+            total_steps,
+            epochs,
+        }
+    }
+
+    /// Shows an event.
+    pub fn show(&self, event: &Event) {
+        match event {
+            Event::Steps {
+                step,
+                loss,
+                tokens_per_second,
+                seconds,
+                ..
+            } => {
+                let message = format!(
+                    "step {step}/{}  loss {loss:.4}  {}  {} tokens/s",
+                    self.total_steps,
+                    self.level.metric(*loss),
+                    thousands(*tokens_per_second)
+                );
+                self.bar.set_position(*step);
+                self.bar.set_message(message.clone());
+                if self.bar.is_hidden() {
+                    let left = seconds / *step as f64 * (self.total_steps - step) as f64;
+                    eprintln!("{message}  {} left", duration(left));
+                }
+            }
+            Event::Epoch {
+                step,
+                epoch,
+                loss,
+                valid_loss,
+                seconds,
+            } => {
+                let valid = valid_loss.map(|loss| {
+                    format!("  validation loss {loss:.4}  {}", self.level.metric(loss))
+                });
+                let line = format!(
+                    "epoch {epoch}/{}  loss {loss:.4}  {}{}  {}",
+                    self.epochs,
+                    self.level.metric(*loss),
+                    valid.unwrap_or_default(),
+                    duration(*seconds)
+                );
+                self.bar.set_position(*step);
+                if self.bar.is_hidden() {
+                    eprintln!("{line}");
+                } else {
+                    self.bar.println(line);
+                }
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// "181,255": a number with separators.
+fn thousands(x: f64) -> String {
+    let digits = format!("{x:.0}");
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// "3m 20s": a time that people can compare.
+fn duration(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, _) => format!("{seconds:.1}s"),
+        (0, m, s) => format!("{m}m {s:02}s"),
+        (h, m, _) => format!("{h}h {m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_are_readable() {
+        assert_eq!(
+            ["7", "999", "1,000", "1,234,567"],
+            [7.2, 999.4, 1000.0, 1234567.0].map(thousands)
+        );
+        assert_eq!(
+            ["2.5s", "3m 20s", "1h 01m"],
+            [2.5, 200.0, 3700.0].map(duration)
+        );
+    }
+}

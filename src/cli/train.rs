@@ -1,0 +1,211 @@
+//! `bptt train`: a text in, a trained model out.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::generate::Sample;
+use super::on_device::{Job, on_device};
+use super::progress::Display;
+use crate::checkpoint::{Checkpoint, NewFolder, Weights};
+use crate::config::Config;
+use crate::data::{Corpus, Level};
+use crate::device::MemoryPlan;
+use crate::error::{Error, Result};
+use crate::generate::Sampling;
+use crate::parity::Subject;
+use crate::plot;
+use crate::train::{Event, Trainer};
+
+/// The log of a run, a JSON object a line.
+const METRICS: &str = "metrics.jsonl";
+/// The picture of a run.
+const LOSS_CURVE: &str = "loss.svg";
+/// Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+/// Characters and words of the sample at the end.
+const SAMPLE: (usize, usize) = (400, 80);
+
+/// The flags of `bptt train`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    /// Print sizes, memory and steps, and stop before training
+    #[arg(long, help_heading = "Run")]
+    dry_run: bool,
+}
+
+/// Trains, saves, and prints a sample.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let config = arguments.config;
+    config.check()?;
+    let corpus = Corpus::load(&config.source())?;
+    let size = config.model_size(corpus.vocabulary.len());
+    let plan = size.plan::<f32>()?;
+    print_plan(&config, &corpus, &plan);
+    if arguments.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let interrupted = catch_interrupts();
+    let folder = NewFolder::prepare(&output_folder(&config))?;
+    let training = Training {
+        config: &config,
+        corpus: &corpus,
+        folder,
+        interrupted: &interrupted,
+    };
+    on_device(&config.device, Some(&plan), training)
+}
+
+/// On stderr: text, model, memory.
+fn print_plan(config: &Config, corpus: &Corpus, plan: &MemoryPlan) {
+    let vocab = corpus.vocabulary.len();
+    let size = config.model_size(vocab);
+    let text = match &config.data {
+        Some(path) => path.display().to_string(),
+        None => "the embedded Latin text".to_owned(),
+    };
+    let unit = config.level.tokens();
+    let (train, valid) = (corpus.train.len(), corpus.valid.len());
+    eprintln!(
+        "text:   {text}: {train} {unit} to train on, {valid} to validate on, vocabulary {vocab}"
+    );
+    if corpus.unknown != (0, 0) {
+        let (train, valid) = corpus.unknown;
+        eprintln!("        {train} and {valid} of them are not in the vocabulary: <unk>");
+    }
+    eprintln!(
+        "model:  {} parameters (V={vocab} D={} H={}), windows of T={} steps over N={} streams",
+        size.parameters(),
+        size.embedding,
+        size.hidden,
+        size.time_steps,
+        size.batch
+    );
+    eprintln!("memory: {plan}");
+}
+
+/// `--out`, or the first free of runs/NAME, runs/NAME-2, …
+fn output_folder(config: &Config) -> PathBuf {
+    if let Some(out) = &config.out {
+        return out.clone();
+    }
+    let stem = config.data.as_deref().and_then(Path::file_stem);
+    let name = stem.map_or("liber-primus".into(), |stem| stem.to_string_lossy());
+    let numbered = (2..).map(|i| format!("{name}-{i}"));
+    let mut paths = std::iter::once(name.to_string())
+        .chain(numbered)
+        .map(|name| Path::new("runs").join(name));
+    paths.find(|path| !path.exists()).unwrap_or_default()
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C leaves at once.
+fn catch_interrupts() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = flag.clone();
+    let set = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    });
+    if let Err(e) = set {
+        eprintln!("Ctrl-C will not be handled: {e}");
+    }
+    flag
+}
+
+struct Training<'a> {
+    config: &'a Config,
+    corpus: &'a Corpus,
+    folder: NewFolder,
+    interrupted: &'a AtomicBool,
+}
+
+impl Job for Training<'_> {
+    type Output = ExitCode;
+
+    fn run<O: Subject>(self, ops: &mut O) -> Result<ExitCode> {
+        let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
+        let (events, interrupted) = self.train(ops, &mut trainer)?;
+        let checkpoint = Checkpoint {
+            config: self.config.clone(),
+            vocabulary: self.corpus.vocabulary.clone(),
+            weights: Weights::of(ops, &trainer.model)?,
+        };
+        let files = self.folder.files();
+        checkpoint.write(files)?;
+        plot::loss_curve(&files.join(LOSS_CURVE), &title(self.config), &events)?;
+        let run = self.folder.publish()?;
+        let run = run.display();
+        if interrupted {
+            eprintln!("interrupted; the model so far is in {run}");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        let (characters, words) = SAMPLE;
+        let sample = Sample {
+            checkpoint: &checkpoint,
+            prompt: "",
+            length: match self.config.level {
+                Level::Char => characters,
+                Level::Word => words,
+            },
+            sampling: Sampling {
+                temperature: 0.8,
+                top_k: 0,
+                seed: self.config.seed,
+            },
+        };
+        sample.run(ops)?;
+        eprintln!("saved in {run}: see {run}/{LOSS_CURVE}; for more text, bptt generate {run}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Training<'_> {
+    /// Trains and logs; returns the events, and whether Ctrl-C ended it.
+    fn train<O: Subject>(
+        &self,
+        ops: &mut O,
+        trainer: &mut Trainer<O>,
+    ) -> Result<(Vec<Event>, bool)> {
+        let path = self.folder.files().join(METRICS);
+        let mut metrics = std::fs::File::create(&path).map_err(Error::write(&path))?;
+        let display = Display::new(self.config.level, trainer.total_steps(), self.config.epochs);
+        let mut events = Vec::new();
+        let stop = || self.interrupted.load(Ordering::Relaxed);
+        let interrupted = trainer.run(ops, stop, |event| {
+            display.show(&event);
+            let line = serde_json::to_string(&event).map_err(|e| Error::Run {
+                path: path.clone(),
+                what: e.to_string(),
+            })?;
+            writeln!(metrics, "{line}").map_err(Error::write(&path))?;
+            events.push(event);
+            Ok(())
+        });
+        display.finish();
+        let synced = interrupted.and_then(|interrupted| {
+            metrics.sync_all().map_err(Error::write(&path))?;
+            Ok(interrupted)
+        });
+        Ok((events, synced?))
+    }
+}
+
+/// "tinyshakespeare: D=64 H=256 N=32 T=64, lr 1".
+fn title(config: &Config) -> String {
+    let stem = config.data.as_deref().and_then(Path::file_stem);
+    let name = stem.map_or("Liber Primus".into(), |stem| stem.to_string_lossy());
+    let Config {
+        emsize,
+        nhid,
+        batch_size,
+        bptt,
+        lr,
+        ..
+    } = config;
+    format!("{name}: D={emsize} H={nhid} N={batch_size} T={bptt}, lr {lr}")
+}
