@@ -215,11 +215,34 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// An output folder that appears whole or not at all: files are written into a folder beside it,
-/// which takes its name at the end.
+/// which takes its name at the end. Dropped before that, it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewFolder {
     path: PathBuf,
     temporary: tempfile::TempDir,
+    parents: NewParents,
+}
+
+/// Folders that were made on the way to an output folder, the deepest first.
+#[derive(Debug)]
+struct NewParents(Vec<PathBuf>);
+
+impl NewParents {
+    fn make(parent: &Path) -> std::io::Result<Self> {
+        let missing = parent.ancestors().take_while(|path| !path.exists());
+        let missing = NewParents(missing.map(Path::to_owned).collect());
+        std::fs::create_dir_all(parent)?;
+        Ok(missing)
+    }
+}
+
+impl Drop for NewParents {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // Fails, as it should, where something else has been put there since.
+            let _ = std::fs::remove_dir(path);
+        }
+    }
 }
 
 impl NewFolder {
@@ -233,11 +256,8 @@ impl NewFolder {
                 path: path.to_owned(),
             });
         }
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        std::fs::create_dir_all(parent).map_err(Error::write(path))?;
+        let parent = parent(path);
+        let parents = NewParents::make(parent).map_err(Error::write(path))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".bptt-");
         // As any new folder: the umask decides.
@@ -247,6 +267,7 @@ impl NewFolder {
         Ok(NewFolder {
             path: path.to_owned(),
             temporary,
+            parents,
         })
     }
 
@@ -259,16 +280,24 @@ impl NewFolder {
     ///
     /// # Errors
     /// [`Error::Write`] if that fails.
-    pub fn publish(self) -> Result<PathBuf> {
+    pub fn publish(mut self) -> Result<PathBuf> {
         std::fs::rename(self.temporary.path(), &self.path).map_err(Error::write(&self.path))?;
-        // Under its new name it is no longer temporary.
+        // Nothing is temporary any more.
         let _ = self.temporary.keep();
+        self.parents.0.clear();
         #[cfg(unix)]
-        if let Some(parent) = self.path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            let synced = std::fs::File::open(parent).and_then(|folder| folder.sync_all());
-            synced.map_err(Error::write(&self.path))?;
-        }
+        std::fs::File::open(parent(&self.path))
+            .and_then(|folder| folder.sync_all())
+            .map_err(Error::write(&self.path))?;
         Ok(self.path)
+    }
+}
+
+/// The folder that `path` is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -350,10 +379,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         drop(NewFolder::prepare(&path).unwrap());
-        assert_eq!(
-            std::fs::read_dir(parent.path().join("a")).unwrap().count(),
-            0
-        );
+        assert!(!parent.path().join("a").exists());
         let folder = NewFolder::prepare(&path).unwrap();
         write(&folder.files().join("file"), b"text").unwrap();
         assert_eq!(folder.publish().unwrap(), path);

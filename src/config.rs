@@ -42,6 +42,7 @@ pub struct Config {
     /// Without --valid: share of the text, at its end, to hold out and validate on
     /// [default: 0 for --data, 0.1 for the embedded text]
     #[arg(
+        allow_negative_numbers = true,
         long,
         value_name = "SHARE",
         help_heading = "Data",
@@ -84,13 +85,19 @@ pub struct Config {
     #[arg(long, default_value_t = 20, help_heading = "Training")]
     pub epochs: usize,
     /// Learning rate of stochastic gradient descent
-    #[arg(long, default_value_t = 0.5, help_heading = "Training")]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        default_value_t = 0.5,
+        help_heading = "Training"
+    )]
     pub lr: f64,
     /// How the learning rate goes on
     #[arg(long, value_enum, default_value_t, help_heading = "Training")]
     pub lr_schedule: LrSchedule,
     /// For the step schedule: factor per epoch
     #[arg(
+        allow_negative_numbers = true,
         long,
         value_name = "FACTOR",
         default_value_t = 0.5,
@@ -103,6 +110,7 @@ pub struct Config {
     pub lr_decay_after: Option<usize>,
     /// Largest norm of all gradients together; longer ones are scaled to it; 0 for no bound
     #[arg(
+        allow_negative_numbers = true,
         long,
         value_name = "NORM",
         default_value_t = 2.0,

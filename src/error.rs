@@ -24,6 +24,13 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// Standard output could not be written.
+    #[error("cannot write to standard output: {source}")]
+    Output {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
     /// A text is not UTF-8.
     #[error("{} is not UTF-8 text (byte {offset}); convert it first, for example with iconv -t UTF-8", path.display())]
     NotUtf8 {
@@ -171,8 +178,8 @@ pub enum Error {
         what: String,
     },
 
-    /// Training went wrong: the loss is no longer a number.
-    #[error("the loss is {loss} at step {step}; lower --lr or set --clip")]
+    /// Training went wrong: the loss is not a number, or far beyond that of guessing.
+    #[error("training diverged: the loss is {loss:.3e} at step {step}; lower --lr or set --clip")]
     Diverged {
         /// The step of the log line that found it.
         step: u64,

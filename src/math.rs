@@ -48,10 +48,10 @@ const TANH_CLAMP: f32 = 15.0;
 pub fn tanh(x: f32) -> f32 {
     let s = x * x;
     let mut p = -5.704_988_7e-3;
-    p = p * s + 2.063_908_9e-2;
+    p = p * s + 2.063_909e-2;
     p = p * s - 5.373_971_6e-2;
     p = p * s + 1.333_144_2e-1;
-    p = p * s - 3.333_328_2e-1;
+    p = p * s - 3.333_328e-1;
     // −0 stays −0, which the sum alone would lose.
     let small = (p * s * x + x).copysign(x);
     let a = x.abs().min(TANH_CLAMP);

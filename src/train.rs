@@ -14,6 +14,9 @@ use crate::optimizer::Sgd;
 /// Losses that are summed on the device, at its precision, before the sum is read.
 const LOSSES_SUMMED: usize = 256;
 
+/// Nats per token from which on training counts as failed. Guessing costs ln V, less than 23.
+const DIVERGED: f64 = 1e4;
+
 /// What training has to tell. A line of `metrics.jsonl` each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -51,31 +54,25 @@ pub enum Event {
 
 /// Trains one model on one device.
 #[derive(Debug)]
-pub struct Trainer<O: Ops> {
+pub struct Trainer<'a, O: Ops> {
     /// The model.
     pub model: RnnLm<O>,
     sgd: Sgd<O>,
     config: Config,
-    train: Windows,
-    valid: Option<Windows>,
+    train: Windows<'a>,
+    valid: Option<Windows<'a>>,
     inputs: Vec<u32>,
     targets: Vec<u32>,
     progress: Progress,
 }
 
-impl<O: Ops> Trainer<O> {
+impl<'a, O: Ops> Trainer<'a, O> {
     /// A model with initial weights, and everything that its training needs, on `ops`.
     ///
     /// # Errors
     /// [`Error::TextTooShort`] for a text of less than a window; as [`crate::device::Device::alloc`].
-    pub fn new(ops: &mut O, config: &Config, corpus: &Corpus) -> Result<Self> {
-        let cut =
-            |ids: &[u32], what| Windows::new(ids.to_vec(), config.batch_size, config.bptt, what);
-        let train = cut(&corpus.train, "the training text")?;
-        let valid = match corpus.valid.as_slice() {
-            [] => None,
-            ids => Some(cut(ids, "the validation text")?),
-        };
+    pub fn new(ops: &mut O, config: &Config, corpus: &'a Corpus) -> Result<Self> {
+        let (train, valid) = corpus.windows(config.batch_size, config.bptt)?;
         let size = config.model_size(corpus.vocabulary.len());
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, config.seed)?;
@@ -153,13 +150,15 @@ impl<O: Ops> Trainer<O> {
     /// The sum of the losses of the steps since it was last taken.
     fn take_loss(&mut self, ops: &mut O) -> Result<f64> {
         let sum = self.model.take_loss_sum(ops)?;
-        if !sum.is_finite() {
-            return Err(Error::Diverged {
-                step: self.progress.step,
-                loss: sum,
-            });
+        let recent = self.progress.add_losses(sum);
+        // Also false for NaN.
+        if recent < DIVERGED {
+            return Ok(recent);
         }
-        Ok(self.progress.add_losses(sum))
+        Err(Error::Diverged {
+            step: self.progress.step,
+            loss: recent,
+        })
     }
 
     /// The mean loss over the validation part's windows, from a state of zeros on.

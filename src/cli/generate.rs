@@ -1,14 +1,14 @@
 //! `bptt generate`: text from a saved model.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::on_device::{Job, on_device};
+use super::terminal::{note, print};
 use crate::checkpoint::Checkpoint;
 use crate::data::Level;
 use crate::device::adapter::DeviceChoice;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::generate::{Generator, Sampling};
 use crate::parity::Subject;
 
@@ -52,7 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let (_, unknown) = checkpoint.vocabulary.encode(&arguments.prompt)?;
     if unknown > 0 {
-        eprintln!("{unknown} words of the prompt are not in the vocabulary and are read as <unk>");
+        note(&format!(
+            "{unknown} words of the prompt are not in the vocabulary and are read as <unk>"
+        ));
     }
     on_device(&arguments.device, None, sample)?;
     Ok(ExitCode::SUCCESS)
@@ -76,11 +78,6 @@ impl Job for Sample<'_> {
     fn run<O: Subject>(self, ops: &mut O) -> Result<()> {
         let mut generator = Generator::new(ops, self.checkpoint, self.prompt, self.sampling)?;
         let vocabulary = &self.checkpoint.vocabulary;
-        let mut out = std::io::stdout().lock();
-        let mut print = |text: &str| {
-            let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            printed.map_err(Error::write("standard output".as_ref()))
-        };
         print(self.prompt)?;
         if vocabulary.level() == Level::Word && !self.prompt.is_empty() {
             print(" ")?;

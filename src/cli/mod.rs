@@ -5,6 +5,7 @@ mod generate;
 mod on_device;
 mod parity;
 mod progress;
+mod terminal;
 mod train;
 
 use std::process::ExitCode;
@@ -38,12 +39,22 @@ enum Verb {
 
 /// Runs the command line of this process. Errors are one line on stderr.
 pub fn main() -> ExitCode {
+    quieten_mesa();
     match run(Arguments::parse().verb) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            terminal::note(&format!("error: {error}"));
             ExitCode::from(if error.is_usage() { 2 } else { 1 })
         }
+    }
+}
+
+/// Mesa's device-selection layer, which only reorders adapters, prints errors of its own where there
+/// is no desktop session.
+fn quieten_mesa() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the process has no other thread yet that could read the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opens the device that was asked for, and says which it is and why.
 
+use super::terminal::note;
 use crate::device::adapter::{self, Chosen, DeviceChoice};
 use crate::device::{Cpu, Device, Gpu, MemoryPlan, memory};
 use crate::error::Result;
@@ -40,7 +41,7 @@ pub fn on_device<J: Job>(
 }
 
 fn announce(device: &impl Device, why: &str) {
-    eprintln!("device: {} ({why})", device.describe());
+    note(&format!("device: {} ({why})", device.describe()));
 }
 
 fn check_host(plan: Option<&MemoryPlan>, device: &impl Device) -> Result<()> {

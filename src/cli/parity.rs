@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::on_device::{Job, on_device};
+use super::terminal::print;
 use crate::device::adapter::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::parity::{OpReport, Report, Subject, check_all};
@@ -29,9 +30,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             device: report.adapter.clone(),
             message: format!("the report cannot be written as JSON: {e}"),
         })?;
-        println!("{json}");
+        print(&format!("{json}\n"))?;
     } else {
-        summarise(&report);
+        print(&summary(&report))?;
     }
     Ok(ExitCode::from(u8::from(!report.passed())))
 }
@@ -44,23 +45,25 @@ impl Job for Check {
     type Output = Report;
 
     fn run<O: Subject>(self, ops: &mut O) -> Result<Report> {
-        if !self.json {
-            println!(
-                "{:<28} {:<22} {:>6} {:>9} {:>9} {:>9} {:>8}",
-                "op", "kernel", "cases", "max abs", "max rel", "ULP 99.9%", "of bound"
-            );
-        }
-        check_all(ops, |checked| {
-            if !self.json {
-                print_line(checked);
+        let mut printed = if self.json { Ok(()) } else { print(HEADER) };
+        let report = check_all(ops, |checked| {
+            if !self.json && printed.is_ok() {
+                printed = print(&lines(checked));
             }
-        })
+        })?;
+        printed.map(|()| report)
     }
 }
 
-fn print_line(report: &OpReport) {
-    println!(
-        "{:<28} {:<22} {:>6} {:>9.1e} {:>9.1e} {:>9} {:>7.1}% {}",
+/// The names of the columns.
+const HEADER: &str = "\
+op                           kernel                  cases   max abs   max rel ULP 99.9% of bound
+";
+
+/// A line for a report, and one for each failure that it describes.
+fn lines(report: &OpReport) -> String {
+    let mut text = format!(
+        "{:<28} {:<22} {:>6} {:>9.1e} {:>9.1e} {:>9} {:>7.1}% {}\n",
         report.op,
         report.variant,
         report.cases,
@@ -68,25 +71,30 @@ fn print_line(report: &OpReport) {
         report.max_rel,
         report.ulp_p999,
         100.0 * report.worst,
-        if report.passed() { "pass" } else { "FAIL" }
+        verdict(report.passed())
     );
     for failure in &report.failures {
-        println!("    {failure}");
+        text += &format!("    {failure}\n");
     }
     let more = report.failed - report.failures.len();
     if more > 0 {
-        println!("    and {more} more");
+        text += &format!("    and {more} more\n");
     }
+    text
 }
 
-fn summarise(report: &Report) {
-    let passed = report.ops.iter().filter(|op| op.passed()).count();
-    let verdict = if report.passed() { "pass" } else { "FAIL" };
-    println!(
-        "{verdict}: {passed} of {} checks hold on {} (backend {}, driver {})",
+fn verdict(passed: bool) -> &'static str {
+    if passed { "pass" } else { "FAIL" }
+}
+
+fn summary(report: &Report) -> String {
+    format!(
+        "{}: {} of {} checks hold on {} (backend {}, driver {})\n",
+        verdict(report.passed()),
+        report.ops.iter().filter(|op| op.passed()).count(),
         report.ops.len(),
         report.adapter,
         report.backend,
         report.driver
-    );
+    )
 }

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::terminal::note;
 use crate::data::Level;
 use crate::train::Event;
 
@@ -55,7 +56,7 @@ impl Display {
                 self.bar.set_message(message.clone());
                 if self.bar.is_hidden() {
                     let left = seconds / *step as f64 * (self.total_steps - step) as f64;
-                    eprintln!("{message}  {} left", duration(left));
+                    note(&format!("{message}  {} left", duration(left)));
                 }
             }
             Event::Epoch {
@@ -77,7 +78,7 @@ impl Display {
                 );
                 self.bar.set_position(*step);
                 if self.bar.is_hidden() {
-                    eprintln!("{line}");
+                    note(&line);
                 } else {
                     self.bar.println(line);
                 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::generate::Sample;
 use super::on_device::{Job, on_device};
 use super::progress::Display;
+use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder, Weights};
 use crate::config::Config;
 use crate::data::{Corpus, Level};
@@ -43,25 +44,24 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let config = arguments.config;
     config.check()?;
     let corpus = Corpus::load(&config.source())?;
+    let (windows, _) = corpus.windows(config.batch_size, config.bptt)?;
     let size = config.model_size(corpus.vocabulary.len());
     let plan = size.plan::<f32>()?;
-    print_plan(&config, &corpus, &plan);
+    print_plan(&config, &corpus, windows.count(), &plan);
     if arguments.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     let interrupted = catch_interrupts();
-    let folder = NewFolder::prepare(&output_folder(&config))?;
     let training = Training {
         config: &config,
         corpus: &corpus,
-        folder,
         interrupted: &interrupted,
     };
     on_device(&config.device, Some(&plan), training)
 }
 
-/// On stderr: text, model, memory.
-fn print_plan(config: &Config, corpus: &Corpus, plan: &MemoryPlan) {
+/// On stderr: text, model, steps, memory.
+fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPlan) {
     let vocab = corpus.vocabulary.len();
     let size = config.model_size(vocab);
     let text = match &config.data {
@@ -70,22 +70,26 @@ fn print_plan(config: &Config, corpus: &Corpus, plan: &MemoryPlan) {
     };
     let unit = config.level.tokens();
     let (train, valid) = (corpus.train.len(), corpus.valid.len());
-    eprintln!(
+    note(&format!(
         "text:   {text}: {train} {unit} to train on, {valid} to validate on, vocabulary {vocab}"
-    );
+    ));
     if corpus.unknown != (0, 0) {
         let (train, valid) = corpus.unknown;
-        eprintln!("        {train} and {valid} of them are not in the vocabulary: <unk>");
+        note(&format!(
+            "        {train} and {valid} of them are not in the vocabulary: <unk>"
+        ));
     }
-    eprintln!(
-        "model:  {} parameters (V={vocab} D={} H={}), windows of T={} steps over N={} streams",
+    note(&format!(
+        "model:  {} parameters: V={vocab} D={} H={}",
         size.parameters(),
         size.embedding,
-        size.hidden,
-        size.time_steps,
-        size.batch
-    );
-    eprintln!("memory: {plan}");
+        size.hidden
+    ));
+    note(&format!(
+        "steps:  {} epochs of {windows} windows: T={} time steps of N={} streams",
+        config.epochs, size.time_steps, size.batch
+    ));
+    note(&format!("memory: {plan}"));
 }
 
 /// `--out`, or the first free of runs/NAME, runs/NAME-2, …
@@ -112,7 +116,7 @@ fn catch_interrupts() -> Arc<AtomicBool> {
         }
     });
     if let Err(e) = set {
-        eprintln!("Ctrl-C will not be handled: {e}");
+        note(&format!("Ctrl-C will not be handled: {e}"));
     }
     flag
 }
@@ -120,7 +124,6 @@ fn catch_interrupts() -> Arc<AtomicBool> {
 struct Training<'a> {
     config: &'a Config,
     corpus: &'a Corpus,
-    folder: NewFolder,
     interrupted: &'a AtomicBool,
 }
 
@@ -128,20 +131,21 @@ impl Job for Training<'_> {
     type Output = ExitCode;
 
     fn run<O: Subject>(self, ops: &mut O) -> Result<ExitCode> {
+        let folder = NewFolder::prepare(&output_folder(self.config))?;
         let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
-        let (events, interrupted) = self.train(ops, &mut trainer)?;
+        let (events, interrupted) = self.train(ops, &mut trainer, folder.files())?;
         let checkpoint = Checkpoint {
             config: self.config.clone(),
             vocabulary: self.corpus.vocabulary.clone(),
             weights: Weights::of(ops, &trainer.model)?,
         };
-        let files = self.folder.files();
+        let files = folder.files();
         checkpoint.write(files)?;
         plot::loss_curve(&files.join(LOSS_CURVE), &title(self.config), &events)?;
-        let run = self.folder.publish()?;
+        let run = folder.publish()?;
         let run = run.display();
         if interrupted {
-            eprintln!("interrupted; the model so far is in {run}");
+            note(&format!("interrupted; the model so far is in {run}"));
             return Ok(ExitCode::from(INTERRUPTED));
         }
         let (characters, words) = SAMPLE;
@@ -159,7 +163,9 @@ impl Job for Training<'_> {
             },
         };
         sample.run(ops)?;
-        eprintln!("saved in {run}: see {run}/{LOSS_CURVE}; for more text, bptt generate {run}");
+        note(&format!(
+            "saved in {run}: see {run}/{LOSS_CURVE}; for more text, bptt generate {run}"
+        ));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -169,9 +175,10 @@ impl Training<'_> {
     fn train<O: Subject>(
         &self,
         ops: &mut O,
-        trainer: &mut Trainer<O>,
+        trainer: &mut Trainer<'_, O>,
+        files: &Path,
     ) -> Result<(Vec<Event>, bool)> {
-        let path = self.folder.files().join(METRICS);
+        let path = files.join(METRICS);
         let mut metrics = std::fs::File::create(&path).map_err(Error::write(&path))?;
         let display = Display::new(self.config.level, trainer.total_steps(), self.config.epochs);
         let mut events = Vec::new();

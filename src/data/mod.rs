@@ -39,6 +39,28 @@ pub struct Corpus {
 }
 
 impl Corpus {
+    /// The training and, if there is one, the validation part, cut into windows.
+    ///
+    /// # Errors
+    /// [`Error::TextTooShort`] for a part of less than one window.
+    pub fn windows(
+        &self,
+        streams: usize,
+        time_steps: usize,
+    ) -> Result<(Windows<'_>, Option<Windows<'_>>)> {
+        let train = Windows::new(&self.train, streams, time_steps, "the training text")?;
+        let valid = match self.valid.as_slice() {
+            [] => None,
+            ids => Some(Windows::new(
+                ids,
+                streams,
+                time_steps,
+                "the validation text",
+            )?),
+        };
+        Ok((train, valid))
+    }
+
     /// Reads and encodes the texts. Characters of all of them make the vocabulary, but only the
     /// words of the training part do: others become `<unk>`, and are counted.
     ///

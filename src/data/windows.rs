@@ -7,21 +7,21 @@ use crate::error::{Error, Result};
 /// Stream n holds tokens n·L … (n+1)·L of the text, L = (tokens − 1) / N rounded down; each token
 /// is the target of the one before it. A pass has L / T windows, rounded down. The steps left over
 /// are not lost: a pass may start up to `slack` steps late.
-#[derive(Debug, Clone)]
-pub struct Windows {
-    ids: Vec<u32>,
+#[derive(Debug, Clone, Copy)]
+pub struct Windows<'a> {
+    ids: &'a [u32],
     streams: usize,
     time_steps: usize,
     stream_len: usize,
 }
 
-impl Windows {
+impl<'a> Windows<'a> {
     /// Cuts `ids` into `streams` streams. `what` names the text in errors.
     ///
     /// # Errors
     /// [`Error::TextTooShort`] if there is not even one window.
     pub fn new(
-        ids: Vec<u32>,
+        ids: &'a [u32],
         streams: usize,
         time_steps: usize,
         what: &'static str,
@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn windows_are_time_major_and_continue_each_other() {
         // Two streams of 5: 0 … 4 and 5 … 9, each with the next token as target.
-        let windows = Windows::new((0..12).collect(), 2, 2, "the text").unwrap();
+        let ids: Vec<u32> = (0..12).collect();
+        let windows = Windows::new(&ids, 2, 2, "the text").unwrap();
         assert_eq!(
             (windows.count(), windows.slack(), windows.tokens()),
             (2, 1, 4)
@@ -99,15 +100,12 @@ mod tests {
 
     #[test]
     fn one_window_needs_one_token_more_than_it_has() {
-        assert_eq!(
-            Windows::new(vec![0; 7], 2, 3, "the text").unwrap().count(),
-            1
-        );
-        let error = Windows::new(vec![0; 6], 2, 3, "the text").unwrap_err();
+        assert_eq!(Windows::new(&[0; 7], 2, 3, "the text").unwrap().count(), 1);
+        let error = Windows::new(&[0; 6], 2, 3, "the text").unwrap_err();
         assert!(
             error.to_string().contains("6 tokens, fewer than the 7"),
             "{error}"
         );
-        assert!(Windows::new(vec![], 1, 1, "the text").is_err());
+        assert!(Windows::new(&[], 1, 1, "the text").is_err());
     }
 }

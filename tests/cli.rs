@@ -1,0 +1,406 @@
+//! The command line as people meet it: a process, its exit code, its output, its files.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A model so small that it trains in a moment.
+const SMALL: &[&str] = &[
+    "--emsize",
+    "8",
+    "--nhid",
+    "16",
+    "--batch-size",
+    "4",
+    "--bptt",
+    "8",
+    "--epochs",
+    "1",
+];
+
+/// Runs `bptt` in `folder`.
+fn bptt(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bptt"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("XDG_RUNTIME_DIR")
+        .output()
+        .expect("the binary starts")
+}
+
+/// Trains a small model on the CPU.
+fn train(folder: &Path, arguments: &[&str]) -> Output {
+    let base = ["train", "--device", "cpu"];
+    bptt(folder, &[&base, SMALL, arguments].concat())
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8 on stdout")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8 on stderr")
+}
+
+#[track_caller]
+fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+/// The code, and one line that begins with "error: " and holds `hint`; nothing that looks like a
+/// panic; and nothing left in `folder` that was not there.
+#[track_caller]
+fn fails(folder: &Path, arguments: &[&str], code: i32, hint: &str) {
+    let before = listing(folder);
+    let output = bptt(folder, arguments);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    let errors: Vec<_> = text.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{arguments:?}: {text}");
+    assert!(text.contains(hint), "{arguments:?}: {text}");
+    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    assert_eq!(
+        listing(folder),
+        before,
+        "{arguments:?} left something behind"
+    );
+}
+
+/// Every path below `folder`.
+fn listing(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else {
+        return found;
+    };
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        found.push(path.display().to_string());
+        found.extend(listing(&path));
+    }
+    found.sort();
+    found
+}
+
+/// A text of ten lines.
+fn text_in(folder: &Path) -> String {
+    let lines =
+        (0..10).map(|i| format!("the {i} quick brown foxes jump over {} lazy dogs\n", 9 - i));
+    let path = folder.join("text.txt");
+    fs::write(&path, lines.collect::<String>()).expect("a text");
+    path.display().to_string()
+}
+
+#[test]
+fn training_leaves_a_run_that_generates() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = train(folder.path(), &["--log-interval", "50"]);
+    succeeds(&output);
+    let log = stderr(&output);
+    for word in [
+        "device: CPU",
+        "step 50/",
+        "bits/char",
+        "tokens/s",
+        "left",
+        "epoch 1/1",
+        "validation",
+    ] {
+        assert!(log.contains(word), "{word} is missing in {log}");
+    }
+    assert!(stdout(&output).chars().count() > 300, "a sample");
+    let run = folder.path().join("runs/liber-primus");
+    for file in [
+        "model.safetensors",
+        "tokenizer.json",
+        "config.toml",
+        "metrics.jsonl",
+        "loss.svg",
+    ] {
+        assert!(run.join(file).is_file(), "{file} is missing");
+    }
+    assert!(
+        fs::read_to_string(run.join("loss.svg"))
+            .unwrap()
+            .contains("</svg>")
+    );
+
+    let generate = |more: &[&str]| {
+        let base = [
+            "generate",
+            "runs/liber-primus",
+            "--device",
+            "cpu",
+            "--length",
+            "40",
+        ];
+        let output = bptt(folder.path(), &[&base, more].concat());
+        succeeds(&output);
+        stdout(&output)
+    };
+    let text = generate(&["--prompt", "Lorem "]);
+    assert!(
+        text.starts_with("Lorem ") && text.chars().count() == 6 + 40 + 1,
+        "{text}"
+    );
+    assert_eq!(text, generate(&["--prompt", "Lorem "]));
+    assert_ne!(text, generate(&["--prompt", "Lorem ", "--seed", "2"]));
+    // The likeliest token alone leaves nothing to chance.
+    let greedy = ["--top-k", "1"];
+    assert_eq!(
+        generate(&greedy),
+        generate(&[&greedy[..], &["--seed", "2"]].concat())
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    for seed in ["7", "7", "8"] {
+        succeeds(&train(folder.path(), &["--data", &text, "--seed", seed]));
+    }
+    let weights = |run: &str| fs::read(folder.path().join(run).join("model.safetensors")).unwrap();
+    assert_eq!(weights("runs/text"), weights("runs/text-2"));
+    assert_ne!(weights("runs/text"), weights("runs/text-3"));
+}
+
+#[test]
+fn words_are_trained_and_sampled_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let output = train(
+        folder.path(),
+        &["--data", &text, "--level", "word", "--vocab-size", "12"],
+    );
+    succeeds(&output);
+    let log = stderr(&output);
+    assert!(log.contains("perplexity") && log.contains("<unk>"), "{log}");
+    let output = bptt(
+        folder.path(),
+        &[
+            "generate",
+            "runs/text",
+            "--device",
+            "cpu",
+            "--prompt",
+            "the zebra",
+        ],
+    );
+    succeeds(&output);
+    assert!(stdout(&output).starts_with("the zebra "));
+    assert!(stderr(&output).contains("1 words of the prompt are not in the vocabulary"));
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = train(folder.path(), &["--dry-run"]);
+    succeeds(&output);
+    let plan = stderr(&output);
+    for word in ["memory:", "weights", "parameters", "steps:"] {
+        assert!(plan.contains(word), "{word} is missing in {plan}");
+    }
+    assert!(listing(folder.path()).is_empty());
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_usage_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, hint) in [
+        (["--batch-size", "0"], "batch-size = 0"),
+        (["--bptt", "0"], "bptt = 0"),
+        (["--nhid", "0"], "nhid = 0"),
+        (["--emsize", "99999999"], "1 to 65536"),
+        (["--nhid", "18446744073709551616"], "--nhid"),
+        (["--lr", "-1"], "lr = -1"),
+        (["--lr", "nan"], "lr = NaN"),
+        (["--epochs", "0"], "epochs = 0"),
+        (["--device", "tpu"], "cpu, gpu, gpu:N or gpu:NAME"),
+        (["--level", "letter"], "char, word"),
+        (["--valid-fraction", "1.5"], "valid-fraction = 1.5"),
+        (["--no-such-flag", "1"], "--no-such-flag"),
+    ] {
+        fails(
+            folder.path(),
+            &[&["train"][..], &arguments].concat(),
+            2,
+            hint,
+        );
+    }
+    fails(folder.path(), &["generate"], 2, "<RUN>");
+}
+
+#[test]
+fn texts_that_cannot_be_used_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let empty = write("empty", b"");
+    let blank = write("blank", b" \n\n");
+    let short = write("short", b"too short");
+    let latin1 = write("latin1", b"caf\xe9");
+    let missing = folder.path().join("missing").display().to_string();
+    let this = folder.path().display().to_string();
+    for (data, hint) in [
+        (missing.as_str(), "cannot read"),
+        (&empty, "is empty"),
+        (&blank, "is empty"),
+        (&short, "has 9 tokens, fewer than the"),
+        (&latin1, "not UTF-8 text (byte 3)"),
+        (&this, "cannot read"),
+    ] {
+        fails(
+            folder.path(),
+            &["train", "--device", "cpu", "--data", data],
+            1,
+            hint,
+        );
+    }
+    // A validation part of less than a window.
+    let valid = ["train", "--device", "cpu", "--valid", &short];
+    fails(folder.path(), &valid, 1, "the validation text has 9 tokens");
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    // Three tensors of N·T·H elements: more than a tebibyte.
+    let text = folder.path().join("long");
+    fs::write(&text, "long text ".repeat(400_000)).unwrap();
+    let text = text.display().to_string();
+    let sizes = ["--nhid", "65536", "--batch-size", "1000", "--bptt", "3000"];
+    let arguments = [&["train", "--device", "cpu", "--data", &text], &sizes[..]].concat();
+    fails(folder.path(), &arguments, 1, "MiB");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    for device in ["gpu:99", "gpu:no-such-gpu"] {
+        let hint = format!("no GPU matches --device {device}");
+        fails(folder.path(), &["train", "--device", device], 1, &hint);
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_stops_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    fs::create_dir(folder.path().join("there")).unwrap();
+    for (out, hint) in [
+        ("file/run", "choose another folder with --out"),
+        ("there", "exists already"),
+        ("/proc/no/run", "choose another folder with --out"),
+    ] {
+        fails(
+            folder.path(),
+            &["train", "--device", "cpu", "--out", out],
+            1,
+            hint,
+        );
+    }
+}
+
+#[test]
+fn a_run_that_is_not_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fails(
+        folder.path(),
+        &["generate", "nothing"],
+        1,
+        "cannot read nothing",
+    );
+    succeeds(&train(folder.path(), &["--out", "run"]));
+    let unknown = ["generate", "run", "--device", "cpu", "--prompt", "漢"];
+    fails(
+        folder.path(),
+        &unknown,
+        1,
+        "which is not in the model's vocabulary",
+    );
+    let cold = ["generate", "run", "--device", "cpu", "--temperature", "0"];
+    fails(folder.path(), &cold, 2, "temperature = 0");
+    let weights = folder.path().join("run/model.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();
+    fails(
+        folder.path(),
+        &["generate", "run", "--device", "cpu"],
+        1,
+        "model.safetensors",
+    );
+}
+
+#[test]
+fn an_exploding_loss_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let hot = [
+        "train", "--device", "cpu", "--lr", "1e30", "--clip", "0", "--epochs", "1",
+    ];
+    fails(folder.path(), &hot, 1, "lower --lr or set --clip");
+}
+
+#[test]
+fn devices_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bptt(folder.path(), &["devices"]);
+    succeeds(&output);
+    assert!(stdout(&output).starts_with("cpu    CPU"));
+}
+
+#[test]
+fn parity_of_the_cpu_path_passes_and_reports_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bptt(folder.path(), &["parity", "--device", "cpu", "--json"]);
+    succeeds(&output);
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    let ops = report["ops"].as_array().expect("a list of ops");
+    assert!(ops.len() >= 16 && ops.iter().all(|op| op["failed"] == 0));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_the_model_and_says_where() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_bptt"))
+        .args([
+            "train",
+            "--device",
+            "cpu",
+            "--out",
+            "run",
+            "--log-interval",
+            "1",
+            "--epochs",
+            "1000",
+        ])
+        .current_dir(folder.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut log = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let first = log.find(|line| line.as_ref().is_ok_and(|l| l.starts_with("step")));
+    assert!(first.is_some(), "training began");
+    let interrupt = ["-INT", &child.id().to_string()].map(str::to_owned);
+    assert!(
+        Command::new("kill")
+            .args(interrupt)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let rest: Vec<String> = log.map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert!(
+        rest.last().unwrap().contains("the model so far is in run"),
+        "{rest:?}"
+    );
+    succeeds(&bptt(
+        folder.path(),
+        &["generate", "run", "--device", "cpu", "--length", "5"],
+    ));
+}
