@@ -7,6 +7,7 @@ pub fn relative_error(got: &[f64], want: &[f64]) -> f64 {
     norm(&difference) / norm(want)
 }
 
-fn norm(x: &[f64]) -> f64 {
+/// ‖x‖₂.
+pub fn norm(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }

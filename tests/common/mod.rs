@@ -1,0 +1,29 @@
+//! What several test binaries need: the GPU.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bptt::device::{Gpu, adapter};
+
+/// The first adapter's GPU, for one test at a time; one device a test binary.
+///
+/// Without an adapter the test fails: a GPU path that nothing ran must not look tested. Where there
+/// can be none, `BPTT_SKIP_GPU_TESTS=1` says so, and this gives [`None`].
+pub fn gpu() -> Option<MutexGuard<'static, Gpu>> {
+    static GPU: OnceLock<Mutex<Gpu>> = OnceLock::new();
+    if std::env::var_os("BPTT_SKIP_GPU_TESTS").is_some_and(|value| value == "1") {
+        eprintln!("skipped: BPTT_SKIP_GPU_TESTS is set");
+        return None;
+    }
+    let gpu = GPU.get_or_init(|| Mutex::new(open()));
+    // A test that failed while it held the GPU has not harmed it.
+    Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn open() -> Gpu {
+    let adapters = adapter::adapters();
+    let first = adapters.first().expect(
+        "this machine has no GPU adapter; a software one will do: \
+         apt-get install mesa-vulkan-drivers (or set BPTT_SKIP_GPU_TESTS=1)",
+    );
+    Gpu::open(first).expect("the first adapter opens")
+}
