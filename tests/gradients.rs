@@ -350,26 +350,3 @@ fn wrong_gradients_are_rejected() {
         }
     }
 }
-
-/// Wh read where Whᵀ belongs, by replacing Wh with Whᵀ between the forward and the backward pass.
-#[test]
-fn the_transposed_recurrence_is_rejected() {
-    let mut case = Case::new(SIZES[0]);
-    let right = case.gradients();
-    let h = case.model.size().hidden;
-    let wh = case.value(2);
-    let transposed: Vec<f64> = (0..h * h).map(|i| wh[i % h * h + i / h]).collect();
-    case.restart();
-    case.forward();
-    let wh = &mut case.model.rnn.wh.value;
-    case.cpu.write(wh, 0, &transposed).unwrap();
-    let wrong = case.backward();
-    for variable in [0, 1, 2, 3, 6] {
-        let error = relative_error(&wrong[variable], &right[variable]);
-        assert!(
-            error > 1e5 * TOLERANCE,
-            "{}: {error:e}",
-            VARIABLES[variable]
-        );
-    }
-}
