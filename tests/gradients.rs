@@ -44,7 +44,6 @@ const SIZES: [ModelSize; 6] = [
 
 fn assert_gradient(name: &str, analytic: &[f64], numeric: &[f64]) {
     let error = relative_error(numeric, analytic);
-
     assert!(
         error <= TOLERANCE,
         "gradient of {name}: relative error {error:e}"
