@@ -4,11 +4,13 @@ use crate::error::Result;
 use crate::ops::Ops;
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    // The last one ends with the tensor, and takes several workgroups.
     for (total, from, to, len) in [
         (2, 1, 0, 1),
         (130, 65, 0, 65),
         (200, 3, 100, 64),
         (9, 2, 5, 0),
+        (720, 3, 370, 350),
     ] {
         let values = harness.normal(total, 1.0);
         let mut tensor = harness.in_out(&values)?;

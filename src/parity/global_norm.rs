@@ -5,12 +5,14 @@ use crate::error::Result;
 use crate::ops::{NORM_CHUNK, Ops, norm_partials};
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    let lengths: [&[usize]; 5] = [
+    // The last has more partial sums than lanes that add them.
+    let lengths: [&[usize]; 6] = [
         &[1],
         &[3, 1, 7],
         &[NORM_CHUNK, NORM_CHUNK + 1],
         &[255, NORM_CHUNK - 1, 2],
         &[5 * NORM_CHUNK + 13, 1, 2 * NORM_CHUNK],
+        &[1; 300],
     ];
     for lengths in lengths {
         // Far above, far below, and none.
@@ -45,7 +47,8 @@ fn check<O: Subject>(
     let lanes = harness.lanes(ROW_LANES);
     let partial = tree(NORM_CHUNK, lanes) + 1;
     let roundings = partial + tree(partials.reference().len(), lanes);
-    let case = format!("{lengths:?}, clip {max_norm:?}");
+    let total: usize = lengths.iter().sum();
+    let case = format!("{total} elements of {}, clip {max_norm:?}", lengths.len());
     let want = partials.reference().to_vec();
     harness.compare(&format!("{case}, partial sums"), &partials, |i| {
         gamma(partial) * want[i]

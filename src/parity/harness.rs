@@ -8,8 +8,12 @@ use crate::device::{Cpu, Purpose};
 use crate::error::Result;
 use crate::model::Init;
 
-/// Elements behind every output that no op may touch.
-const GUARD: usize = 67;
+/// What is behind an output, where no op may write.
+const GUARD: &[f32] = &[f32::NAN; 67];
+
+/// What is behind an operand that is read and written: a NaN would stay one, whatever is added to
+/// it, and a sum that took in 9973 shows too.
+const IN_OUT_GUARD: &[f32] = &[9973.0; 67];
 
 /// Lanes that share a row, or a chunk of a sum, in the kernels: it fixes how the sum is taken.
 pub const ROW_LANES: usize = 256;
@@ -18,8 +22,9 @@ pub const ROW_LANES: usize = 256;
 pub struct Twin<O: Subject> {
     pub device: O::Tensor,
     pub exact: CpuTensor<f64>,
-    /// Elements that the op may write; guard elements follow.
+    /// Elements that the op may write; the guard follows.
     len: usize,
+    guard: &'static [f32],
 }
 
 impl<O: Subject> Twin<O> {
@@ -78,7 +83,7 @@ impl<'a, O: Subject> Harness<'a, O> {
 
     /// An operand that is only read.
     pub fn input(&mut self, values: &[f32]) -> Result<Twin<O>> {
-        self.twin(values, 0)
+        self.twin(values, &[])
     }
 
     /// An output that must be overwritten: NaN so far.
@@ -88,12 +93,11 @@ impl<'a, O: Subject> Harness<'a, O> {
 
     /// An operand that is read and written.
     pub fn in_out(&mut self, values: &[f32]) -> Result<Twin<O>> {
-        self.twin(values, GUARD)
+        self.twin(values, IN_OUT_GUARD)
     }
 
-    fn twin(&mut self, values: &[f32], guard: usize) -> Result<Twin<O>> {
-        let mut padded = values.to_vec();
-        padded.resize(values.len() + guard, f32::NAN);
+    fn twin(&mut self, values: &[f32], guard: &'static [f32]) -> Result<Twin<O>> {
+        let padded = [values, guard].concat();
         let mut device = self
             .device
             .alloc(Purpose::Scratch, "parity", padded.len())?;
@@ -103,6 +107,7 @@ impl<'a, O: Subject> Harness<'a, O> {
             device,
             exact,
             len: values.len(),
+            guard,
         })
     }
 
@@ -143,7 +148,8 @@ impl<'a, O: Subject> Harness<'a, O> {
         let got = self.device.read(&twin.device)?;
         let (values, guard) = got.split_at(twin.len);
         self.report.cases += 1;
-        if let Some(at) = guard.iter().position(|x| !x.is_nan()) {
+        let changed = |(after, before): (&f32, &f32)| after.to_bits() != before.to_bits();
+        if let Some(at) = guard.iter().zip(twin.guard).position(changed) {
             let at = at + twin.len;
             self.report.fail(format!(
                 "{case}: element {at} is behind the output, and was written"

@@ -47,6 +47,7 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         let b = Matrix::new(5, 7).at(3).batched(batch, b_stride);
         let c = Matrix::new(6, 7).at(0).batched(batch, 42);
         product(harness, a, b, c, true, Write::Overwrite)?;
+        let c = c.at(4).batched(batch, 45);
         product(harness, a, b, c, false, Write::Accumulate)?;
     }
     Ok(())

@@ -25,12 +25,14 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         let tokens = harness.tokens(rows, vocab);
         check(harness, &logits, &tokens, 0, rows, vocab)?;
     }
-    // All logits equal, ascending (every element is a new maximum), and one far above the rest.
+    // All logits equal, ascending (every element is a new maximum), one far above the rest, and all
+    // far below 0.
     let vocab = 600;
     let mut logits = vec![-7.5f32; vocab];
     logits.extend((0..vocab).map(|v| v as f32 * 0.03));
     logits.extend((0..vocab).map(|v| if v == 599 { 1e4 } else { -1e4 }));
-    check(harness, &logits, &[0, 17, 599], 0, 3, vocab)?;
+    logits.extend((0..vocab).map(|v| -1e4 - (v % 7) as f32));
+    check(harness, &logits, &[0, 17, 599, 0], 0, 4, vocab)?;
     // A chunk of a window: rows 2 to 4 of 7.
     let logits = harness.normal(3 * 19, 2.0);
     check(harness, &logits, &[3, 1, 4, 1, 5, 9, 2], 2, 3, 19)
