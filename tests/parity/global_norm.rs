@@ -1,0 +1,20 @@
+crate::parity_tests!("global_norm",
+    wrong: &[
+        ("global_norm", "x[i] * x[i]", "x[i]"),
+        ("global_norm", "min((chunk + 1u) * CHUNK, params.len)", "params.len"),
+        ("global_norm", "min((chunk + 1u) * CHUNK, params.len)", "(chunk + 1u) * CHUNK - 1u"),
+        ("global_norm", "params.first + chunk", "chunk"),
+        ("global_norm", "WORKGROUP_SIZE / 2u", "WORKGROUP_SIZE / 4u"),
+        ("global_norm", "i += WORKGROUP_SIZE", "i += 2u * WORKGROUP_SIZE"),
+        ("global_norm_total", "sqrt(sums[0])", "sums[0]"),
+        ("global_norm_total", "length > params", "length < params"),
+        ("global_norm_total", "params.max_norm > 0.0 && ", ""),
+        ("global_norm_total", "params.max_norm / length", "params.max_norm"),
+        ("global_norm_total", "WORKGROUP_SIZE / 2u", "WORKGROUP_SIZE / 4u"),
+        ("global_norm_total", "i += WORKGROUP_SIZE", "i += 2u * WORKGROUP_SIZE"),
+    ],
+    overrun: &[
+        ("global_norm", "params.first + chunk]", "params.first + chunk + 1u]"),
+        ("global_norm_total", "norm[1] = select", "norm[2] = select"),
+    ],
+);

@@ -1,0 +1,170 @@
+//! Every op by every kernel against the f64 reference, and every kernel's defects against parity.
+//!
+//! That parity passes means little until it is seen to fail: each op's file lists defects of its
+//! kernels, written into their sources one at a time, and every one must be reported.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod copy_within;
+mod cross_entropy;
+mod embedding;
+mod embedding_backward;
+mod global_norm;
+mod matmul;
+mod mean_loss;
+mod rnn;
+mod rnn_backward;
+mod sgd;
+mod softmax;
+mod softmax_backward;
+mod softmax_cross_entropy;
+mod sum_rows;
+mod tanh;
+mod tanh_backward;
+mod training;
+
+use bptt::Result;
+use bptt::device::kernel::Kernel;
+use bptt::device::{Cpu, Gpu};
+use bptt::ops::gpu::{KERNELS, variants};
+use bptt::parity::{OpReport, check_op};
+use common::gpu;
+
+/// A defect: the kernel, a text that its source has once, and what takes its place.
+type Mutation = (&'static str, &'static str, &'static str);
+
+/// Defects that each kernel is at least tried with.
+const LEAST_MUTATIONS: usize = 3;
+
+/// An op's tests: `wrong` kernels compute something else, kernels that `overrun` their output also
+/// write the element behind it.
+macro_rules! parity_tests {
+    ($op:literal, wrong: $wrong:expr, overrun: $overrun:expr $(,)?) => {
+        #[test]
+        fn parity() {
+            crate::assert_none(crate::check_devices($op));
+        }
+
+        #[test]
+        fn a_mutated_kernel_fails() {
+            crate::assert_none(crate::untried_kernels($op, $wrong));
+            crate::assert_none(crate::unreported($op, $wrong, ""));
+        }
+
+        #[test]
+        fn a_write_past_the_output_fails() {
+            crate::assert_none(crate::unreported($op, $overrun, "is behind the output"));
+        }
+    };
+}
+use parity_tests;
+
+#[track_caller]
+fn assert_none(errors: Vec<String>) {
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+/// What is wrong with `op` on the GPU, by any variant, and on the CPU path.
+fn check_devices(op: &str) -> Vec<String> {
+    let mut errors = failures(check_op(&mut Cpu::<f32>::new(), op));
+    if let Some(mut gpu) = gpu() {
+        errors.extend(failures(check_op(&mut *gpu, op)));
+    }
+    errors
+}
+
+/// What did not pass, in words.
+fn failures(reports: Result<Vec<OpReport>>) -> Vec<String> {
+    let reports = match reports {
+        Ok(reports) if reports.is_empty() => return vec!["nothing was checked".to_owned()],
+        Ok(reports) => reports,
+        Err(error) => return vec![error.to_string()],
+    };
+    let failed = reports.iter().filter(|report| !report.passed());
+    let words = |r: &OpReport| {
+        let (op, variant, failed) = (&r.op, &r.variant, r.failed);
+        let first = r.failures.join("\n  ");
+        format!(
+            "{op} by {variant}: {failed} failures in {} cases\n  {first}",
+            r.cases
+        )
+    };
+    failed.map(words).collect()
+}
+
+/// The kernels of `op` that too few of the mutations are about.
+fn untried_kernels(op: &str, mutations: &[Mutation]) -> Vec<String> {
+    let tries = |kernel: &Kernel| mutations.iter().filter(|m| m.0 == kernel.name).count();
+    let untried = kernels(op)
+        .iter()
+        .filter(|k| tries(k) < LEAST_MUTATIONS)
+        .map(|k| format!("{}: fewer than {LEAST_MUTATIONS} mutations", k.name));
+    untried.collect()
+}
+
+fn kernels(op: &str) -> &'static [&'static Kernel] {
+    let entry = KERNELS.iter().find(|(name, _)| *name == op);
+    entry.expect("the op has kernels").1
+}
+
+/// The mutations of `op` that no failure with `words` in it reports.
+fn unreported(op: &str, mutations: &[Mutation], words: &str) -> Vec<String> {
+    let Some(mut gpu) = gpu() else {
+        return Vec::new();
+    };
+    let mut errors = Vec::new();
+    for &mutation in mutations {
+        let (kernel, from, to) = mutation;
+        match with_mutation(&mut gpu, op, mutation, |gpu| check_op(gpu, op)) {
+            Ok(reports) if is_reported(&reports, op, kernel, words) => {}
+            Ok(_) => errors.push(format!("{kernel}: `{from}` -> `{to}` is not reported")),
+            Err(error) => errors.push(format!("{kernel}: `{from}` -> `{to}`: {error}")),
+        }
+    }
+    errors
+}
+
+/// Runs `check` with a kernel mutated, and puts the kernel right again.
+fn with_mutation<T>(
+    gpu: &mut Gpu,
+    op: &str,
+    (name, from, to): Mutation,
+    check: impl FnOnce(&mut Gpu) -> Result<T>,
+) -> std::result::Result<T, String> {
+    let kernel = kernels(op).iter().find(|kernel| kernel.name == name);
+    let kernel = kernel.ok_or("there is no such kernel")?;
+    let occurrences = kernel.source.matches(from).count();
+    if occurrences != 1 {
+        return Err(format!("the source has it {occurrences} times"));
+    }
+    gpu.replace_kernel(kernel.name, kernel.source.replace(from, to));
+    let checked = check(gpu).map_err(|error| error.to_string());
+    gpu.replace_kernel(kernel.name, kernel.source.to_owned());
+    checked
+}
+
+/// Does a report on `kernel` have a failure with `words` in it?
+fn is_reported(reports: &[OpReport], op: &str, kernel: &str, words: &str) -> bool {
+    // Kernels that are not variants of each other run together, under the op's name.
+    let variant = if variants(op).is_empty() { op } else { kernel };
+    let mut about_kernel = reports.iter().filter(|report| report.variant == variant);
+    about_kernel.any(|report| report.failures.iter().any(|f| f.contains(words)))
+}
+
+#[test]
+fn mutations_that_change_nothing_or_cannot_be_made_are_reported() {
+    let mutations = [
+        ("tanh", "let s = x * x;", "let s = x * x * 1.0;"),
+        ("tanh", "no such text", ""),
+        ("tanh", "let s =", "let"),
+        ("no_such_kernel", "let s =", ""),
+    ];
+    let expected = if gpu().is_some() { mutations.len() } else { 0 };
+    let errors = unreported("tanh", &mutations, "");
+    assert_eq!(errors.len(), expected, "{errors:?}");
+    let untried = untried_kernels("tanh", &mutations[..1]);
+    assert_eq!(untried, ["tanh: fewer than 3 mutations"]);
+    assert_eq!(failures(Ok(Vec::new())), ["nothing was checked"]);
+    assert_none(check_devices("tanh"));
+}

@@ -1,0 +1,15 @@
+crate::parity_tests!("rnn",
+    wrong: &[
+        ("rnn", "k = 0u", "k = 1u"),
+        ("rnn", "w0 += size", "w0 += 1u"),
+        ("rnn", "stable_tanh(hidden[at] + sums[i])", "stable_tanh(sums[i])"),
+        ("rnn", "stable_tanh(hidden[at] + sums[i])", "hidden[at] + sums[i]"),
+        ("rnn", "previous = params.time_step *", "previous = 0u *"),
+        ("rnn", "(size + TILE - 1u) / TILE", "size / TILE"),
+        ("rnn", "row + 3u, last_row", "row + 2u, last_row"),
+        ("rnn", "size - 1u", "size - 2u"),
+        ("rnn", "a >= 0.625", "a >= 1.0"),
+        ("rnn", "* WORKGROUP_SIZE + lane", "* 32u + lane"),
+    ],
+    overrun: &[("rnn", "j < params.hidden", "j <= params.hidden")],
+);

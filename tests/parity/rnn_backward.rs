@@ -1,0 +1,15 @@
+crate::parity_tests!("rnn_backward",
+    wrong: &[
+        ("rnn_backward", "w0 += 1u", "w0 += size"),
+        ("rnn_backward", "grad[at] + sums[i]", "sums[i]"),
+        ("rnn_backward", "1.0 - h * h", "1.0 - h"),
+        ("rnn_backward", "hidden[at + step]", "hidden[at]"),
+        ("rnn_backward", "params.time_step + 1u < params.time_steps", "true"),
+        ("rnn_backward", "params.time_step + 1u < params.time_steps", "false"),
+        ("rnn_backward", "next = (params.time_step + 1u)", "next = params.time_steps"),
+        ("rnn_backward", "row + 1u, last_row", "row, last_row"),
+        ("rnn_backward", "min(column + 2u, last_column)", "min(column + 1u, last_column)"),
+        ("rnn_backward", "* WORKGROUP_SIZE + lane", "* 32u + lane"),
+    ],
+    overrun: &[("rnn_backward", "grad[at] = (grad[at]", "grad[at + 1u] = (grad[at]")],
+);
