@@ -147,17 +147,19 @@ impl<'a, O: Ops> Trainer<'a, O> {
         self.config.rate(epoch, done)
     }
 
-    /// The sum of the losses of the steps since it was last taken.
+    /// Takes the losses of the steps since they were last taken; the mean since the last event.
     fn take_loss(&mut self, ops: &mut O) -> Result<f64> {
         let sum = self.model.take_loss_sum(ops)?;
-        let recent = self.progress.add_losses(sum);
+        self.progress.add_losses(sum);
+        let (sum, steps) = self.progress.recent;
+        let mean = if steps == 0 { 0.0 } else { sum / steps as f64 };
         // Also false for NaN.
-        if recent < DIVERGED {
-            return Ok(recent);
+        if mean < DIVERGED {
+            return Ok(mean);
         }
         Err(Error::Diverged {
             step: self.progress.step,
-            loss: recent,
+            loss: mean,
         })
     }
 
@@ -211,15 +213,14 @@ impl Progress {
         }
     }
 
-    /// Adds the sum of the losses of the steps not taken yet; returns the recent mean.
-    fn add_losses(&mut self, sum: f64) -> f64 {
+    /// Adds the sum of the losses of the steps not taken yet.
+    fn add_losses(&mut self, sum: f64) {
         let steps = self.step - self.taken;
         self.taken = self.step;
         for total in [&mut self.recent, &mut self.epoch] {
             total.0 += sum;
             total.1 += steps;
         }
-        self.recent.0 / self.recent.1 as f64
     }
 
     /// Takes time out that was not spent on training.
