@@ -53,7 +53,7 @@ pub struct Config {
     /// What a token is
     #[arg(long, value_enum, default_value_t, help_heading = "Data")]
     pub level: Level,
-    /// For words: size of the vocabulary; rarer words become <unk> [default: no bound]
+    /// For words: size of the vocabulary; rarer words become `<unk>` [default: no bound]
     #[arg(long, value_name = "V", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocab_size: Option<usize>,
