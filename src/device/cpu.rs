@@ -1,7 +1,5 @@
 //! The CPU: the reference at f64, the fallback at f32.
 
-use std::marker::PhantomData;
-
 use super::tokens::TokenIndex;
 use super::{Device, Element, Purpose, check_range};
 use crate::error::{Error, Result};
@@ -10,7 +8,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Cpu<F> {
     threads: usize,
-    element: PhantomData<F>,
+    /// Scratch space of ops, kept from call to call.
+    pub(crate) scratch: Vec<F>,
 }
 
 impl<F: Element> Cpu<F> {
@@ -23,7 +22,7 @@ impl<F: Element> Cpu<F> {
     pub fn with_threads(threads: usize) -> Self {
         Cpu {
             threads: threads.max(1),
-            element: PhantomData,
+            scratch: Vec::new(),
         }
     }
 

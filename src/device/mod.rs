@@ -6,6 +6,7 @@ pub mod adapter;
 pub mod cpu;
 pub mod gpu;
 pub mod kernel;
+pub(crate) mod loops;
 pub mod memory;
 pub mod plan;
 mod recorder;

@@ -35,6 +35,11 @@ impl TokenIndex {
         self.vocab
     }
 
+    /// The positions of token `id`, in ascending order.
+    pub fn positions_of(&self, id: usize) -> &[u32] {
+        &self.positions[self.row_starts[id] as usize..self.row_starts[id + 1] as usize]
+    }
+
     /// Replaces the ids.
     ///
     /// # Errors

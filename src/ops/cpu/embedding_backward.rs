@@ -1,6 +1,7 @@
 //! dtable[v, :] = Σ dout[r, :] over the rows r that hold token v.
 
 use crate::device::Element;
+use crate::device::loops::{CHUNK, for_each_chunk};
 use crate::device::tokens::TokenIndex;
 use crate::error::Result;
 use crate::ops::check;
@@ -11,17 +12,32 @@ pub fn embedding_backward<F: Element>(
     ids: &TokenIndex,
     dtable: &mut [F],
     dim: usize,
+    threads: usize,
 ) -> Result<()> {
     let op = "embedding_backward";
+    let len = ids.vocab() * dim;
     check::exact(op, "dout", ids.tokens.len() * dim, dout.len())?;
-    check::at_least(op, "dtable", ids.vocab() * dim, dtable.len())?;
+    check::at_least(op, "dtable", len, dtable.len())?;
     check::exact(op, "index by token", ids.tokens.len(), ids.positions.len())?;
-    dtable[..ids.vocab() * dim].fill(F::zero());
-    for (r, &id) in ids.tokens.iter().enumerate() {
-        let row = &mut dtable[id as usize * dim..][..dim];
-        for (sum, &d) in row.iter_mut().zip(&dout[r * dim..][..dim]) {
-            *sum += d;
-        }
+    if len == 0 {
+        return Ok(());
     }
+    let rows = CHUNK.div_ceil(dim);
+    for_each_chunk(
+        &mut dtable[..len],
+        rows * dim,
+        len,
+        threads,
+        |first, chunk| {
+            chunk.fill(F::zero());
+            for (v, row) in (first / dim..).zip(chunk.chunks_exact_mut(dim)) {
+                for &r in ids.positions_of(v) {
+                    for (sum, &d) in row.iter_mut().zip(&dout[r as usize * dim..]) {
+                        *sum += d;
+                    }
+                }
+            }
+        },
+    );
     Ok(())
 }

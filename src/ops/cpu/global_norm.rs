@@ -2,6 +2,7 @@
 
 use crate::device::Element;
 use crate::device::cpu::CpuTensor;
+use crate::device::loops::{for_each_chunk, sum, vectorised};
 use crate::error::Result;
 use crate::ops::{NORM_CHUNK, check, norm_partials};
 
@@ -11,13 +12,22 @@ pub fn global_norm<F: Element>(
     max_norm: Option<f32>,
     partials: &mut [F],
     norm: &mut [F],
+    threads: usize,
 ) -> Result<()> {
     let needed = norm_partials(gradients.iter().map(|g| g.0.len()));
     check::at_least("global_norm", "partials", needed, partials.len())?;
     check::at_least("global_norm", "norm", 2, norm.len())?;
-    let chunks = gradients.iter().flat_map(|g| g.0.chunks(NORM_CHUNK));
-    for (partial, chunk) in partials.iter_mut().zip(chunks) {
-        *partial = sum_of_squares(chunk);
+    let mut rest = &mut partials[..needed];
+    for gradient in gradients {
+        let x = gradient.0.as_slice();
+        let (partials, others) = rest.split_at_mut(norm_partials([x.len()]));
+        rest = others;
+        for_each_chunk(partials, 4, x.len(), threads, |first, partials| {
+            let chunks = x.chunks(NORM_CHUNK).skip(first);
+            for (partial, chunk) in partials.iter_mut().zip(chunks) {
+                *partial = sum_of_squares(chunk);
+            }
+        });
     }
     let total: f64 = partials[..needed].iter().map(|p| p.value()).sum();
     let length = total.sqrt();
@@ -29,13 +39,9 @@ pub fn global_norm<F: Element>(
     Ok(())
 }
 
-/// Sums in sixteen lanes, which vectorises and keeps rounding errors small.
 fn sum_of_squares<F: Element>(x: &[F]) -> F {
-    let mut lanes = [F::zero(); 16];
-    for x in x.chunks(16) {
-        for (lane, &x) in lanes.iter_mut().zip(x) {
-            *lane += x * x;
-        }
-    }
-    lanes.into_iter().fold(F::zero(), |sum, lane| sum + lane)
+    vectorised(
+        #[inline(always)]
+        || sum(x, |x| x * x),
+    )
 }

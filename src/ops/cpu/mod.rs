@@ -44,7 +44,7 @@ impl<F: Element> Ops for Cpu<F> {
     }
 
     fn tanh(&mut self, x: &CpuTensor<F>, y: &mut CpuTensor<F>) -> Result<()> {
-        tanh::tanh(&x.0, &mut y.0)
+        tanh::tanh(&x.0, &mut y.0, self.threads())
     }
 
     fn tanh_backward(
@@ -72,7 +72,9 @@ impl<F: Element> Ops for Cpu<F> {
         wh: &CpuTensor<F>,
         size: Recurrence,
     ) -> Result<()> {
-        rnn_backward::rnn_backward(&mut grad.0, &hidden.0, &wh.0, size, self.threads())
+        let threads = self.threads();
+        let scratch = &mut self.scratch;
+        rnn_backward::rnn_backward(&mut grad.0, &hidden.0, &wh.0, size, scratch, threads)
     }
 
     fn embedding(
@@ -92,7 +94,7 @@ impl<F: Element> Ops for Cpu<F> {
         dtable: &mut CpuTensor<F>,
         dim: usize,
     ) -> Result<()> {
-        embedding_backward::embedding_backward(&dout.0, ids, &mut dtable.0, dim)
+        embedding_backward::embedding_backward(&dout.0, ids, &mut dtable.0, dim, self.threads())
     }
 
     fn softmax_cross_entropy(
@@ -124,7 +126,7 @@ impl<F: Element> Ops for Cpu<F> {
         vocab: usize,
         temperature: f32,
     ) -> Result<()> {
-        softmax::softmax(&logits.0, &mut probs.0, vocab, temperature)
+        softmax::softmax(&logits.0, &mut probs.0, vocab, temperature, self.threads())
     }
 
     fn softmax_backward(
@@ -154,7 +156,7 @@ impl<F: Element> Ops for Cpu<F> {
         out: &mut CpuTensor<F>,
         write: Write,
     ) -> Result<()> {
-        sum_rows::sum_rows(&x.0.0, x.1, &mut out.0, write)
+        sum_rows::sum_rows(&x.0.0, x.1, &mut out.0, write, self.threads())
     }
 
     fn global_norm(
@@ -164,7 +166,8 @@ impl<F: Element> Ops for Cpu<F> {
         partials: &mut CpuTensor<F>,
         norm: &mut CpuTensor<F>,
     ) -> Result<()> {
-        global_norm::global_norm(gradients, max_norm, &mut partials.0, &mut norm.0)
+        let threads = self.threads();
+        global_norm::global_norm(gradients, max_norm, &mut partials.0, &mut norm.0, threads)
     }
 
     fn sgd(
@@ -174,7 +177,13 @@ impl<F: Element> Ops for Cpu<F> {
         rate: &CpuTensor<F>,
         norm: &CpuTensor<F>,
     ) -> Result<()> {
-        sgd::sgd(&mut weights.0, &gradient.0, &rate.0, &norm.0)
+        sgd::sgd(
+            &mut weights.0,
+            &gradient.0,
+            &rate.0,
+            &norm.0,
+            self.threads(),
+        )
     }
 
     fn copy_within(

@@ -1,6 +1,9 @@
 //! h_t = tanh(z_t + h_{t−1}·Wh), step by step.
 
+use rayon::prelude::*;
+
 use super::matmul::product;
+use super::tanh::tanh_in_place;
 use crate::device::Element;
 use crate::error::Result;
 use crate::ops::{Recurrence, check};
@@ -14,21 +17,55 @@ pub fn rnn<F: Element>(hidden: &mut [F], wh: &[F], size: Recurrence, threads: us
     } = size;
     check::at_least("rnn", "hidden", (time_steps + 1) * n * h, hidden.len())?;
     check::exact("rnn", "wh", h * h, wh.len())?;
-    for t in 1..=time_steps {
-        let (before, from_t) = hidden.split_at_mut(t * n * h);
-        let previous = &before[(t - 1) * n * h..];
-        let h_t = &mut from_t[..n * h];
-        product(
-            (n, h, h),
-            (previous, (h, 1)),
-            (wh, (h, 1)),
-            h_t,
-            true,
-            threads,
-        );
-        for z in h_t {
-            *z = z.tanh_fast();
+    let slots = &mut hidden[..(time_steps + 1) * n * h];
+    for_each_block(slots, size, threads, |_, block| {
+        for t in 1..block.len() {
+            let (before, from_t) = block.split_at_mut(t);
+            let (previous, h_t) = (&*before[t - 1], &mut *from_t[0]);
+            let rows = h_t.len() / h;
+            product((rows, h, h), (previous, (h, 1)), (wh, (h, 1)), h_t, true, 1);
+            tanh_in_place(h_t);
+        }
+    });
+    Ok(())
+}
+
+/// Most rows of a block.
+const BLOCK_ROWS: usize = 16;
+/// Multiply-adds of the whole sequence from which on a second thread pays.
+const THREADS_FROM: usize = 2 << 20;
+
+/// Streams do not depend on each other, so a block of them goes through all time steps on its own:
+/// one parallel loop a sequence, not one a step. `run` is given the block's first row and, for each
+/// time step of `tensor`, `[steps, N, H]`, the block's rows.
+///
+/// Blocks depend on N alone, so results do not depend on the number of threads.
+pub(super) fn for_each_block<F: Element>(
+    tensor: &mut [F],
+    size: Recurrence,
+    threads: usize,
+    run: impl Fn(usize, &mut [&mut [F]]) + Sync,
+) {
+    let Recurrence {
+        time_steps,
+        batch: n,
+        hidden: h,
+    } = size;
+    if n * h == 0 {
+        return;
+    }
+    let rows = n.div_ceil(n.div_ceil(BLOCK_ROWS));
+    let mut blocks: Vec<Vec<&mut [F]>> = Vec::new();
+    blocks.resize_with(n.div_ceil(rows), || Vec::with_capacity(time_steps + 1));
+    for step in tensor.chunks_mut(n * h) {
+        for (block, part) in blocks.iter_mut().zip(step.chunks_mut(rows * h)) {
+            block.push(part);
         }
     }
-    Ok(())
+    let run = |(i, block): (usize, &mut Vec<&mut [F]>)| run(i * rows, block);
+    if threads > 1 && time_steps * n * h * h >= THREADS_FROM {
+        blocks.par_iter_mut().enumerate().for_each(run);
+    } else {
+        blocks.iter_mut().enumerate().for_each(run);
+    }
 }

@@ -1,6 +1,7 @@
 //! p_r = softmax(a_r / temperature).
 
 use crate::device::Element;
+use crate::device::loops::{for_each_chunk, maximum, sum, vectorised};
 use crate::error::Result;
 use crate::ops::check;
 
@@ -10,23 +11,27 @@ pub fn softmax<F: Element>(
     probs: &mut [F],
     vocab: usize,
     temperature: f32,
+    threads: usize,
 ) -> Result<()> {
-    check::rows("softmax", "logits", logits.len(), vocab)?;
-    check::at_least("softmax", "probs", logits.len(), probs.len())?;
+    let len = logits.len();
+    check::rows("softmax", "logits", len, vocab)?;
+    check::at_least("softmax", "probs", len, probs.len())?;
     let inverse = F::one() / F::from_f64(f64::from(temperature));
-    for (a, p) in logits
-        .chunks_exact(vocab)
-        .zip(probs.chunks_exact_mut(vocab))
-    {
-        let max = a.iter().fold(F::neg_infinity(), |max, &a| max.max(a));
-        let mut total = F::zero();
-        for (p, &a) in p.iter_mut().zip(a) {
-            *p = ((a - max) * inverse).exp_fast();
-            total += *p;
-        }
-        for p in p {
-            *p /= total;
-        }
-    }
+    for_each_chunk(&mut probs[..len], vocab, len, threads, |first, p| {
+        let a = &logits[first..][..vocab];
+        vectorised(
+            #[inline(always)]
+            || {
+                let max = maximum(a);
+                for (p, &a) in p.iter_mut().zip(a) {
+                    *p = ((a - max) * inverse).exp_fast();
+                }
+                let total = sum(p, |e| e);
+                for p in p.iter_mut() {
+                    *p /= total;
+                }
+            },
+        );
+    });
     Ok(())
 }

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::device::Element;
+use crate::device::loops::{maximum, sum, vectorised};
 use crate::device::tokens::TokenIndex;
 use crate::error::Result;
 use crate::ops::{RowChunk, check};
@@ -35,7 +36,10 @@ pub fn softmax_cross_entropy<F: Element>(
     let losses = &mut losses[first_row..first_row + rows];
     let logits = &mut logits[..rows * vocab];
     let one_row = |((row, &label), loss): ((&mut [F], &u32), &mut F)| {
-        *loss = row_loss(row, label as usize, scale);
+        *loss = vectorised(
+            #[inline(always)]
+            || row_loss(row, label as usize, scale),
+        );
     };
     if threads > 1 && logits.len() >= THREADS_FROM {
         let per_row = logits.par_chunks_mut(vocab).zip(labels).zip(losses);
@@ -51,29 +55,21 @@ pub fn softmax_cross_entropy<F: Element>(
 }
 
 /// One row: its loss, and its gradient in place if there is a `scale`.
+#[inline(always)]
 fn row_loss<F: Element>(row: &mut [F], label: usize, scale: Option<F>) -> F {
-    let max = row.iter().fold(F::neg_infinity(), |max, &a| max.max(a));
+    let max = maximum(row);
     let target = row[label] - max;
     let Some(scale) = scale else {
-        return sum(row.iter().map(|&a| (a - max).exp_fast())).ln() - target;
+        return sum(row, |a| (a - max).exp_fast()).ln() - target;
     };
     for a in row.iter_mut() {
         *a = (*a - max).exp_fast();
     }
-    let total = sum(row.iter().copied());
+    let total = sum(row, |e| e);
     let factor = scale / total;
     for a in row.iter_mut() {
         *a *= factor;
     }
     row[label] -= scale;
     total.ln() - target
-}
-
-/// Sums in sixteen interleaved lanes, which vectorises and keeps rounding errors small.
-fn sum<F: Element>(terms: impl ExactSizeIterator<Item = F>) -> F {
-    let mut lanes = [F::zero(); 16];
-    for (i, term) in terms.enumerate() {
-        lanes[i % 16] += term;
-    }
-    lanes.into_iter().fold(F::zero(), |sum, lane| sum + lane)
 }
