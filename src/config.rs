@@ -6,11 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Level, Source};
 use crate::device::adapter::DeviceChoice;
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::model::ModelSize;
 
-/// Largest value of a size: products of any three, and their bytes, fit 64 bits.
-const MAX_SIZE: usize = 65_536;
 /// The share of the embedded text that is held out unless asked otherwise.
 const EMBEDDED_VALID_FRACTION: f64 = 0.1;
 
@@ -143,18 +141,10 @@ impl Config {
     /// Checks every setting that can be checked without the text.
     ///
     /// # Errors
-    /// [`Error::Config`] for the first that cannot be used.
+    /// [`crate::Error::Config`] for the first that cannot be used.
     pub fn check(&self) -> Result<()> {
-        let sizes = [
-            ("emsize", self.emsize),
-            ("nhid", self.nhid),
-            ("batch-size", self.batch_size),
-            ("bptt", self.bptt),
-        ];
-        for (field, value) in sizes {
-            let expected = format!("1 to {MAX_SIZE}");
-            require(field, value, (1..=MAX_SIZE).contains(&value), &expected)?;
-        }
+        // The vocabulary comes from the text, which has at least one token.
+        self.model_size(1).check()?;
         let at_least_one = |field, value| require(field, value, value >= 1, "at least 1");
         at_least_one("epochs", self.epochs)?;
         at_least_one("log-interval", self.log_interval)?;
@@ -227,17 +217,6 @@ impl Config {
             }
         }
     }
-}
-
-fn require(field: &'static str, value: impl ToString, holds: bool, expected: &str) -> Result<()> {
-    if holds {
-        return Ok(());
-    }
-    Err(Error::Config {
-        field,
-        value: value.to_string(),
-        expected: expected.to_owned(),
-    })
 }
 
 #[cfg(test)]

@@ -220,3 +220,20 @@ impl Error {
         matches!(self, Error::Config { .. })
     }
 }
+
+/// [`Error::Config`] unless `holds`.
+pub(crate) fn require(
+    field: &'static str,
+    value: impl ToString,
+    holds: bool,
+    expected: &str,
+) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(Error::Config {
+        field,
+        value: value.to_string(),
+        expected: expected.to_owned(),
+    })
+}

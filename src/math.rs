@@ -18,8 +18,15 @@ const LN2_LO: f32 = -2.121_944_4e-4;
 /// overflows, NaN for NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    let clamped = x.clamp(EXP_UNDERFLOW, EXP_OVERFLOW);
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    // NaN fails both comparisons and becomes a bound; the last line brings it back.
+    let clamped = if x > EXP_UNDERFLOW { x } else { EXP_UNDERFLOW };
+    let clamped = if clamped < EXP_OVERFLOW {
+        clamped
+    } else {
+        EXP_OVERFLOW
+    };
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = clamped - n * LN2_HI - n * LN2_LO;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_2e-3;
@@ -28,14 +35,16 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 5e-1;
     let e = p * r * r + r + 1.0;
-    // 2ⁿ in two factors: n reaches 128, one more than an exponent field holds. NaN becomes 0 in
-    // the cast and is restored by `e`, which is NaN then.
-    let n = n as i32;
+    // n as an integer, from the last bits of the shifted sum: a cast would have to saturate, which
+    // takes several times as long. 2ⁿ in two factors, for n reaches 128, one more than an exponent
+    // field holds.
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     let half = n >> 1;
     let power = |k: i32| f32::from_bits(((k + 127) as u32) << 23);
     let y = e * power(half) * power(n - half);
     let y = if x < EXP_UNDERFLOW { 0.0 } else { y };
-    if x > EXP_OVERFLOW { f32::INFINITY } else { y }
+    let y = if x > EXP_OVERFLOW { f32::INFINITY } else { y };
+    if x.is_nan() { x } else { y }
 }
 
 /// Where tanh's polynomial ends.

@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod bench;
 mod devices;
 mod generate;
 mod on_device;
@@ -33,6 +34,8 @@ enum Verb {
     Generate(generate::Arguments),
     /// List the devices that can be used
     Devices,
+    /// Time a training step, and each op of it as a share of what the device can do
+    Bench(bench::Arguments),
     /// Check a device: every op and the whole training step, against the CPU at f64
     Parity(parity::Arguments),
 }
@@ -63,6 +66,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Train(arguments) => train::run(*arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Devices => devices::run(),
+        Verb::Bench(arguments) => bench::run(&arguments),
         Verb::Parity(arguments) => parity::run(&arguments),
     }
 }

@@ -93,7 +93,7 @@ impl Display {
 }
 
 /// "181,255": a number with separators.
-fn thousands(x: f64) -> String {
+pub fn thousands(x: f64) -> String {
     let digits = format!("{x:.0}");
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -9,6 +9,7 @@ pub mod kernel;
 pub(crate) mod loops;
 pub mod memory;
 pub mod plan;
+pub mod profiled;
 mod recorder;
 pub mod tokens;
 

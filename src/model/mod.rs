@@ -17,8 +17,13 @@ pub use parameters::{Init, Parameter};
 pub use rnn::Rnn;
 
 use crate::device::{Device, Element, MemoryPlan, Planner};
-use crate::error::Result;
+use crate::error::{Result, require};
 use crate::ops::{Ops, Recurrence};
+
+/// Largest value of a size, and of the vocabulary's: products of any three, and their bytes, fit
+/// 64 bits.
+const MAX_SIZE: usize = 1 << 16;
+const MAX_VOCAB: usize = 1 << 28;
 
 /// The sizes of a model and of the windows it is run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,30 @@ pub struct ModelSize {
 }
 
 impl ModelSize {
+    /// Checks that every size is one that a model can have.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] for the first that is not, by its name on the command line.
+    pub fn check(&self) -> Result<()> {
+        let sizes = [
+            ("emsize", self.embedding),
+            ("nhid", self.hidden),
+            ("batch-size", self.batch),
+            ("bptt", self.time_steps),
+        ];
+        for (field, value) in sizes {
+            let expected = format!("1 to {MAX_SIZE}");
+            require(field, value, (1..=MAX_SIZE).contains(&value), &expected)?;
+        }
+        let vocab = (1..=MAX_VOCAB).contains(&self.vocab);
+        require(
+            "vocab-size",
+            self.vocab,
+            vocab,
+            &format!("1 to {MAX_VOCAB}"),
+        )
+    }
+
     /// Rows of a window: N·T.
     pub fn rows(&self) -> usize {
         self.batch * self.time_steps

@@ -1,20 +1,37 @@
 //! C = op(A)·op(B) + bias (+ C).
+//!
+//! A large product is cut into tasks by its shape alone, which any number of threads then share:
+//! along the longer side of C, or along K where C is small, in which case the partial products are
+//! added in ascending order. So results do not depend on the number of threads. Each task is a
+//! product of the `gemm` crate on one thread.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
 
 use crate::device::Element;
+use crate::device::loops::{CHUNK, for_each_chunk, vectorised};
 use crate::error::Result;
 use crate::ops::{Matrix, Write, check};
 
-/// Below this many multiply-adds a second thread costs more than it brings: 32×256×256 runs at
-/// 140 GFLOP/s on one core and at 54 on two.
-const THREADS_FROM: usize = 8 << 20;
+/// Multiply-adds of a task that outweigh handing it out.
+const TASK: usize = 2 << 20;
+/// Most tasks of a product: enough to share evenly among a few threads.
+const MAX_TASKS: usize = 16;
+/// Most tasks along K, each of which writes a product that has to be added.
+const MAX_DEPTHS: usize = 8;
+/// Fewest rows or columns of a task, and fewest k's: below, packing outweighs computing.
+const MIN_SIDE: usize = 64;
+const MIN_DEPTH: usize = 256;
 
-/// See [`crate::ops::Ops::matmul`]. The product itself is the `gemm` crate's.
+/// See [`crate::ops::Ops::matmul`]. `partials` is scratch space.
 pub fn matmul<F: Element>(
     a: (&[F], Matrix),
     b: (&[F], Matrix),
     bias: Option<&[F]>,
     c: (&mut [F], Matrix),
     write: Write,
+    partials: &mut Vec<F>,
     threads: usize,
 ) -> Result<()> {
     let (m, n, k) = check::matmul(
@@ -28,84 +45,239 @@ pub fn matmul<F: Element>(
         let b_i = &b.0[b.1.offset + i * b.1.batch_stride..];
         let start = c.1.offset + i * c.1.batch_stride;
         let c_i = &mut c.0[start..start + m * n];
-        add_bias(bias, c_i, n, write);
+        let operands = Operands {
+            shape: (m, n, k),
+            a: (a_i, a.1.strides()),
+            b: (b_i, b.1.strides()),
+        };
         let accumulate = bias.is_some() || write == Write::Accumulate;
-        let strides = (a.1.strides(), b.1.strides());
-        product(
-            (m, n, k),
-            (a_i, strides.0),
-            (b_i, strides.1),
-            c_i,
-            accumulate,
-            threads,
-        );
+        match Cut::of((m, n, k)) {
+            Cut::Output(tiles) => operands.in_tiles(c_i, bias, write, &tiles, threads),
+            cut => {
+                if let Some(bias) = bias {
+                    c_i.chunks_exact_mut(n)
+                        .for_each(|row| add_bias(bias, row, write));
+                }
+                match cut {
+                    Cut::Depth(ranges) => {
+                        operands.along_depth(c_i, accumulate, &ranges, partials, threads);
+                    }
+                    _ => operands.product(c_i, accumulate),
+                }
+            }
+        }
     }
     Ok(())
 }
 
-fn add_bias<F: Element>(bias: Option<&[F]>, c: &mut [F], n: usize, write: Write) {
-    let Some(bias) = bias else { return };
-    for row in c.chunks_exact_mut(n.max(1)) {
-        match write {
-            Write::Overwrite => row.copy_from_slice(bias),
-            Write::Accumulate => row.iter_mut().zip(bias).for_each(|(c, &b)| *c += b),
+fn add_bias<F: Element>(bias: &[F], row: &mut [F], write: Write) {
+    match write {
+        Write::Overwrite => row.copy_from_slice(bias),
+        Write::Accumulate => row.iter_mut().zip(bias).for_each(|(c, &b)| *c += b),
+    }
+}
+
+/// How a product is cut into tasks.
+enum Cut {
+    Nowhere,
+    /// Rows and columns of C.
+    Output(Vec<(Range<usize>, Range<usize>)>),
+    /// Ranges of k.
+    Depth(Vec<Range<usize>>),
+}
+
+impl Cut {
+    fn of((m, n, k): (usize, usize, usize)) -> Self {
+        let tasks = (m * n * k / TASK).min(MAX_TASKS);
+        let along = |length: usize, least: usize| ranges(length, tasks.min(length / least));
+        if tasks < 2 {
+            return Cut::Nowhere;
+        }
+        let depth = ranges(k, tasks.min(k / MIN_DEPTH).min(MAX_DEPTHS));
+        if k >= 2 * m.max(n) && depth.len() > 1 {
+            return Cut::Depth(depth);
+        }
+        let tiles: Vec<_> = if n > m {
+            along(n, MIN_SIDE)
+                .into_iter()
+                .map(|columns| (0..m, columns))
+                .collect()
+        } else {
+            along(m, MIN_SIDE)
+                .into_iter()
+                .map(|rows| (rows, 0..n))
+                .collect()
+        };
+        if tiles.len() < 2 {
+            Cut::Nowhere
+        } else {
+            Cut::Output(tiles)
         }
     }
 }
 
-/// c = a·b, or c += a·b. `a` and `b` come with their row and column strides.
-pub(super) fn product<F: Element>(
-    (m, n, k): (usize, usize, usize),
-    (a, (a_row, a_col)): (&[F], (usize, usize)),
-    (b, (b_row, b_col)): (&[F], (usize, usize)),
-    c: &mut [F],
-    accumulate: bool,
-    threads: usize,
-) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        if !accumulate {
-            c[..m * n].fill(F::zero());
-        }
-        return;
-    }
-    assert!(a.len() > (m - 1) * a_row + (k - 1) * a_col);
-    assert!(b.len() > (k - 1) * b_row + (n - 1) * b_col);
-    assert!(c.len() >= m * n);
-    let parallelism = if threads > 1 && m * n * k >= THREADS_FROM {
-        gemm::Parallelism::Rayon(threads)
-    } else {
-        gemm::Parallelism::None
-    };
-    // SAFETY: the asserts above bound every element that these strides reach; `c` is borrowed
-    // mutably, so it overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n as isize,
-            accumulate,
-            a.as_ptr(),
-            a_col as isize,
-            a_row as isize,
-            b.as_ptr(),
-            b_col as isize,
-            b_row as isize,
-            F::one(),
-            F::one(),
-            false,
-            false,
-            false,
-            parallelism,
-        );
+/// `0..length` in `count` ranges of nearly the same length.
+fn ranges(length: usize, count: usize) -> Vec<Range<usize>> {
+    let bound = |i: usize| i * length / count.max(1);
+    (0..count).map(|i| bound(i)..bound(i + 1)).collect()
+}
+
+/// A matrix that several tasks write, each its own elements.
+#[derive(Clone, Copy)]
+struct Shared<F>(*mut F);
+
+// SAFETY: the tasks of a product write disjoint elements, and nothing reads them meanwhile.
+unsafe impl<F> Send for Shared<F> {}
+unsafe impl<F> Sync for Shared<F> {}
+
+impl<F> Shared<F> {
+    fn pointer(self) -> *mut F {
+        self.0
     }
 }
 
+/// The operands of a product: their sizes M, N, K; elements, row strides and column strides.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a, F> {
+    pub shape: (usize, usize, usize),
+    pub a: (&'a [F], (usize, usize)),
+    pub b: (&'a [F], (usize, usize)),
+}
+
+impl<F: Element> Operands<'_, F> {
+    /// c = a·b, or c += a·b, on this thread.
+    pub fn product(self, c: &mut [F], accumulate: bool) {
+        let (m, n, k) = self.shape;
+        assert!(c.len() >= m * n);
+        let all = (0..m, 0..n, 0..k);
+        // SAFETY: the assert bounds every element of c that is written, and c is borrowed mutably.
+        unsafe { self.task(Shared(c.as_mut_ptr()), all, accumulate) }
+    }
+
+    /// Each task a tile of C, which takes the bias while it is about to be used.
+    fn in_tiles(
+        self,
+        c: &mut [F],
+        bias: Option<&[F]>,
+        write: Write,
+        tiles: &[(Range<usize>, Range<usize>)],
+        threads: usize,
+    ) {
+        let (m, n, k) = self.shape;
+        assert!(c.len() >= m * n);
+        let c = Shared(c.as_mut_ptr());
+        let accumulate = bias.is_some() || write == Write::Accumulate;
+        let task = |(rows, columns): &(Range<usize>, Range<usize>)| {
+            if let Some(bias) = bias {
+                for row in rows.clone() {
+                    let start = row * n + columns.start;
+                    // SAFETY: tiles do not overlap and lie within the m·n elements of c.
+                    let row = unsafe {
+                        std::slice::from_raw_parts_mut(c.pointer().add(start), columns.len())
+                    };
+                    add_bias(&bias[columns.clone()], row, write);
+                }
+            }
+            let ranges = (rows.clone(), columns.clone(), 0..k);
+            // SAFETY: as above; the rows borrowed for the bias are no longer used.
+            unsafe { self.task(c, ranges, accumulate) }
+        };
+        if threads > 1 {
+            tiles.par_iter().for_each(task);
+        } else {
+            tiles.iter().for_each(task);
+        }
+    }
+
+    /// Each task a range of k, into a product of its own; then their sum, in ascending order of k.
+    fn along_depth(
+        self,
+        c: &mut [F],
+        accumulate: bool,
+        ranges: &[Range<usize>],
+        partials: &mut Vec<F>,
+        threads: usize,
+    ) {
+        let (m, n, _) = self.shape;
+        partials.resize(partials.len().max(ranges.len() * m * n), F::zero());
+        let partials = &mut partials[..ranges.len() * m * n];
+        let task = |(range, partial): (&Range<usize>, &mut [F])| {
+            let all = (0..m, 0..n, range.clone());
+            // SAFETY: each partial product has m·n elements, borrowed mutably.
+            unsafe { self.task(Shared(partial.as_mut_ptr()), all, false) }
+        };
+        let parts = partials.chunks_exact_mut(m * n);
+        if threads > 1 {
+            ranges.iter().zip(parts).par_bridge().for_each(task);
+        } else {
+            ranges.iter().zip(parts).for_each(task);
+        }
+        let work = partials.len();
+        for_each_chunk(&mut c[..m * n], CHUNK, work, threads, |first, c| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    if !accumulate {
+                        c.fill(F::zero());
+                    }
+                    for partial in partials.chunks_exact(m * n) {
+                        for (c, &p) in c.iter_mut().zip(&partial[first..]) {
+                            *c += p;
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    /// The part of c = a·b, or c += a·b, in these rows and columns, over these k's.
+    ///
+    /// # Safety
+    /// The rows and columns of the row-major m×n matrix `c` are valid and are not used elsewhere.
+    unsafe fn task(
+        self,
+        c: Shared<F>,
+        (rows, columns, depth): (Range<usize>, Range<usize>, Range<usize>),
+        accumulate: bool,
+    ) {
+        let (_, n, _) = self.shape;
+        let ((a, (a_row, a_col)), (b, (b_row, b_col))) = (self.a, self.b);
+        let a = &a[(rows.start * a_row + depth.start * a_col).min(a.len())..];
+        let b = &b[(depth.start * b_row + columns.start * b_col).min(b.len())..];
+        let (m, columns_count, k) = (rows.len(), columns.len(), depth.len());
+        if m == 0 || columns_count == 0 {
+            return;
+        }
+        let last = |x: usize| x.saturating_sub(1);
+        assert!(k == 0 || a.len() > last(m) * a_row + last(k) * a_col);
+        assert!(k == 0 || b.len() > last(k) * b_row + last(columns_count) * b_col);
+        // SAFETY: the asserts bound every element that is read; c is the caller's promise. A product
+        // over no k's reads nothing and writes zeros.
+        unsafe {
+            gemm::gemm(
+                m,
+                columns_count,
+                k,
+                c.pointer().add(rows.start * n + columns.start),
+                1,
+                n as isize,
+                accumulate,
+                a.as_ptr(),
+                a_col as isize,
+                a_row as isize,
+                b.as_ptr(),
+                b_col as isize,
+                b_row as isize,
+                F::one(),
+                F::one(),
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +317,7 @@ mod tests {
                 Some(&bias),
                 (&mut c, cm),
                 Write::Accumulate,
+                &mut Vec::new(),
                 1,
             )
             .unwrap();
@@ -170,7 +343,17 @@ mod tests {
                 let mut c = vec![0.0f32; m * n];
                 let (am, bm) = (Matrix::new(m, k), Matrix::new(k, n));
                 let cm = (c.as_mut_slice(), Matrix::new(m, n));
-                matmul((&a, am), (&b, bm), None, cm, Write::Overwrite, threads).unwrap();
+                let scratch = &mut Vec::new();
+                matmul(
+                    (&a, am),
+                    (&b, bm),
+                    None,
+                    cm,
+                    Write::Overwrite,
+                    scratch,
+                    threads,
+                )
+                .unwrap();
                 c
             };
             let one = run(1);

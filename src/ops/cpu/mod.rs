@@ -32,6 +32,7 @@ impl<F: Element> Ops for Cpu<F> {
         c: (&mut CpuTensor<F>, Matrix),
         write: Write,
     ) -> Result<()> {
+        let threads = self.threads();
         let bias = bias.map(|b| b.0.as_slice());
         matmul::matmul(
             (&a.0.0, a.1),
@@ -39,7 +40,8 @@ impl<F: Element> Ops for Cpu<F> {
             bias,
             (&mut c.0.0, c.1),
             write,
-            self.threads(),
+            &mut self.scratch,
+            threads,
         )
     }
 

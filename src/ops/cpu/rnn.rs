@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::matmul::product;
+use super::matmul::Operands;
 use super::tanh::tanh_in_place;
 use crate::device::Element;
 use crate::error::Result;
@@ -23,7 +23,12 @@ pub fn rnn<F: Element>(hidden: &mut [F], wh: &[F], size: Recurrence, threads: us
             let (before, from_t) = block.split_at_mut(t);
             let (previous, h_t) = (&*before[t - 1], &mut *from_t[0]);
             let rows = h_t.len() / h;
-            product((rows, h, h), (previous, (h, 1)), (wh, (h, 1)), h_t, true, 1);
+            let operands = Operands {
+                shape: (rows, h, h),
+                a: (previous, (h, 1)),
+                b: (wh, (h, 1)),
+            };
+            operands.product(h_t, true);
             tanh_in_place(h_t);
         }
     });

@@ -1,6 +1,6 @@
 //! dz_t = (dh_t + dz_{t+1}·Whᵀ) ⊙ (1 − h_t²), in reverse.
 
-use super::matmul::product;
+use super::matmul::Operands;
 use super::rnn::for_each_block;
 use crate::device::Element;
 use crate::device::loops::vectorised;
@@ -35,8 +35,12 @@ pub fn rnn_backward<F: Element>(
             let dz_t = &mut *up_to_t[t];
             if let Some(dz_next) = after.first() {
                 let rows = dz_t.len() / h;
-                let (dz_next, wt) = ((&**dz_next, (h, 1)), (wh_transposed, (h, 1)));
-                product((rows, h, h), dz_next, wt, dz_t, true, 1);
+                let operands = Operands {
+                    shape: (rows, h, h),
+                    a: (&**dz_next, (h, 1)),
+                    b: (wh_transposed, (h, 1)),
+                };
+                operands.product(dz_t, true);
             }
             let h_t = &hidden[((t + 1) * n + first_row) * h..];
             vectorised(
