@@ -2,11 +2,15 @@
 //
 //   c[i, j] = Σ_k a[i, k]·b[k, j] + bias[j] (+ c[i, j])
 //
-// op(A) is [m, k], op(B) is [k, n], C is [m, n] row-major; strides express transposition.
+// op(A) is [m, k], op(B) is [k, n], C is [m, n] row-major; strides express transposition, and one
+// stride of each operand is 1.
 //
 // Work: one lane computes an 8×8 tile of C in sixteen named accumulators (an indexed array would
-// stay in memory on lavapipe); tiles are numbered along n first, then m, then the batch. Loads
-// beyond the edge are clamped to the last row or column, and their results are not stored.
+// stay in memory on lavapipe); tiles are numbered along n first, then m, then the batch. Along k,
+// four columns of A and rows of B are taken at a time. Both operands are read as vec4s along the
+// side that they are contiguous on: a load costs a loop over the lanes there, whatever its width.
+// Where a row does not begin at a multiple of four elements, two loads are shifted together.
+// Rows beyond the edge are clamped, columns beyond it read what follows; neither is stored.
 // Each c is summed in ascending k by one lane: the order is fixed.
 
 struct Params {
@@ -29,13 +33,44 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> c: array<f32>;
 
 const TILE: u32 = 8u; // rows and columns of a lane's tile of C
-override WORKGROUP_SIZE: u32 = 64u;
+override WORKGROUP_SIZE: u32 = 16u;
+// Is op(A) contiguous along k, and op(B) along n? Else along the other side.
+override A_ALONG_K: bool = true;
+override B_ALONG_N: bool = true;
+// Does every row of A and of B as stored begin at a multiple of four elements, and is k one?
+override ALIGNED: bool = false;
+
+// Elements shift … shift + 3 of the eight in low and high; shift is 0 to 3.
+fn shifted(low: vec4<f32>, high: vec4<f32>, shift: u32) -> vec4<f32> {
+    let odd = (shift & 1u) != 0u;
+    let first = select(low, vec4(low.y, low.z, low.w, high.x), odd);
+    let last = select(high.xy, high.yz, odd);
+    return select(first, vec4(first.z, first.w, last.x, last.y), shift >= 2u);
+}
+
+// Elements i … i + 3 of A.
+fn a4(i: u32) -> vec4<f32> {
+    let low = a[i / 4u];
+    if ALIGNED {
+        return low;
+    }
+    return shifted(low, a[i / 4u + 1u], i % 4u);
+}
+
+// Elements i … i + 3 of B.
+fn b4(i: u32) -> vec4<f32> {
+    let low = b[i / 4u];
+    if ALIGNED {
+        return low;
+    }
+    return shifted(low, b[i / 4u + 1u], i % 4u);
+}
 
 fn store(row: u32, column: u32, base: u32, values: vec4<f32>) {
     if row >= params.m {
@@ -72,26 +107,26 @@ fn main(
     }
     let row = (tile / tiles_n % tiles_m) * TILE;
     let column = (tile % tiles_n) * TILE;
-    let last_row = params.m - 1u;
-    let last_column = params.n - 1u;
     let a_base = params.a_offset + matrix * params.a_batch;
     let b_base = params.b_offset + matrix * params.b_batch;
-    var a0 = a_base + min(row, last_row) * params.a_row;
-    var a1 = a_base + min(row + 1u, last_row) * params.a_row;
-    var a2 = a_base + min(row + 2u, last_row) * params.a_row;
-    var a3 = a_base + min(row + 3u, last_row) * params.a_row;
-    var a4 = a_base + min(row + 4u, last_row) * params.a_row;
-    var a5 = a_base + min(row + 5u, last_row) * params.a_row;
-    var a6 = a_base + min(row + 6u, last_row) * params.a_row;
-    var a7 = a_base + min(row + 7u, last_row) * params.a_row;
-    var b0 = b_base + min(column, last_column) * params.b_col;
-    var b1 = b_base + min(column + 1u, last_column) * params.b_col;
-    var b2 = b_base + min(column + 2u, last_column) * params.b_col;
-    var b3 = b_base + min(column + 3u, last_column) * params.b_col;
-    var b4 = b_base + min(column + 4u, last_column) * params.b_col;
-    var b5 = b_base + min(column + 5u, last_column) * params.b_col;
-    var b6 = b_base + min(column + 6u, last_column) * params.b_col;
-    var b7 = b_base + min(column + 7u, last_column) * params.b_col;
+    let last_row = params.m - 1u;
+    let last_column = params.n - 1u;
+    let a0_at = a_base + min(row + 0u, last_row) * params.a_row;
+    let a1_at = a_base + min(row + 1u, last_row) * params.a_row;
+    let a2_at = a_base + min(row + 2u, last_row) * params.a_row;
+    let a3_at = a_base + min(row + 3u, last_row) * params.a_row;
+    let a4_at = a_base + min(row + 4u, last_row) * params.a_row;
+    let a5_at = a_base + min(row + 5u, last_row) * params.a_row;
+    let a6_at = a_base + min(row + 6u, last_row) * params.a_row;
+    let a7_at = a_base + min(row + 7u, last_row) * params.a_row;
+    let b0_at = b_base + min(column + 0u, last_column) * params.b_col;
+    let b1_at = b_base + min(column + 1u, last_column) * params.b_col;
+    let b2_at = b_base + min(column + 2u, last_column) * params.b_col;
+    let b3_at = b_base + min(column + 3u, last_column) * params.b_col;
+    let b4_at = b_base + min(column + 4u, last_column) * params.b_col;
+    let b5_at = b_base + min(column + 5u, last_column) * params.b_col;
+    let b6_at = b_base + min(column + 6u, last_column) * params.b_col;
+    let b7_at = b_base + min(column + 7u, last_column) * params.b_col;
 
     // Rows 0 to 7 of the tile, each a left and a right half.
     var left0 = vec4<f32>();
@@ -110,49 +145,165 @@ fn main(
     var right6 = vec4<f32>();
     var left7 = vec4<f32>();
     var right7 = vec4<f32>();
-    for (var k = 0u; k < params.k; k++) {
-        let b_left = vec4(b[b0], b[b1], b[b2], b[b3]);
-        let b_right = vec4(b[b4], b[b5], b[b6], b[b7]);
-        let x0 = vec4(a[a0]);
-        left0 = fma(x0, b_left, left0);
-        right0 = fma(x0, b_right, right0);
-        let x1 = vec4(a[a1]);
-        left1 = fma(x1, b_left, left1);
-        right1 = fma(x1, b_right, right1);
-        let x2 = vec4(a[a2]);
-        left2 = fma(x2, b_left, left2);
-        right2 = fma(x2, b_right, right2);
-        let x3 = vec4(a[a3]);
-        left3 = fma(x3, b_left, left3);
-        right3 = fma(x3, b_right, right3);
-        let x4 = vec4(a[a4]);
-        left4 = fma(x4, b_left, left4);
-        right4 = fma(x4, b_right, right4);
-        let x5 = vec4(a[a5]);
-        left5 = fma(x5, b_left, left5);
-        right5 = fma(x5, b_right, right5);
-        let x6 = vec4(a[a6]);
-        left6 = fma(x6, b_left, left6);
-        right6 = fma(x6, b_right, right6);
-        let x7 = vec4(a[a7]);
-        left7 = fma(x7, b_left, left7);
-        right7 = fma(x7, b_right, right7);
-        a0 += params.a_col;
-        a1 += params.a_col;
-        a2 += params.a_col;
-        a3 += params.a_col;
-        a4 += params.a_col;
-        a5 += params.a_col;
-        a6 += params.a_col;
-        a7 += params.a_col;
-        b0 += params.b_row;
-        b1 += params.b_row;
-        b2 += params.b_row;
-        b3 += params.b_row;
-        b4 += params.b_row;
-        b5 += params.b_row;
-        b6 += params.b_row;
-        b7 += params.b_row;
+    for (var k = 0u; k < params.k; k += 4u) {
+        // Eight rows of A, four k's each.
+        var x0: vec4<f32>;
+        var x1: vec4<f32>;
+        var x2: vec4<f32>;
+        var x3: vec4<f32>;
+        var x4: vec4<f32>;
+        var x5: vec4<f32>;
+        var x6: vec4<f32>;
+        var x7: vec4<f32>;
+        if A_ALONG_K {
+            x0 = a4(a0_at + k);
+            x1 = a4(a1_at + k);
+            x2 = a4(a2_at + k);
+            x3 = a4(a3_at + k);
+            x4 = a4(a4_at + k);
+            x5 = a4(a5_at + k);
+            x6 = a4(a6_at + k);
+            x7 = a4(a7_at + k);
+        } else {
+            let at = a_base + row + k * params.a_col;
+            let top0 = a4(at + 0u * params.a_col);
+            let bottom0 = a4(at + 0u * params.a_col + 4u);
+            let top1 = a4(at + 1u * params.a_col);
+            let bottom1 = a4(at + 1u * params.a_col + 4u);
+            let top2 = a4(at + 2u * params.a_col);
+            let bottom2 = a4(at + 2u * params.a_col + 4u);
+            let top3 = a4(at + 3u * params.a_col);
+            let bottom3 = a4(at + 3u * params.a_col + 4u);
+            x0 = vec4(top0.x, top1.x, top2.x, top3.x);
+            x1 = vec4(top0.y, top1.y, top2.y, top3.y);
+            x2 = vec4(top0.z, top1.z, top2.z, top3.z);
+            x3 = vec4(top0.w, top1.w, top2.w, top3.w);
+            x4 = vec4(bottom0.x, bottom1.x, bottom2.x, bottom3.x);
+            x5 = vec4(bottom0.y, bottom1.y, bottom2.y, bottom3.y);
+            x6 = vec4(bottom0.z, bottom1.z, bottom2.z, bottom3.z);
+            x7 = vec4(bottom0.w, bottom1.w, bottom2.w, bottom3.w);
+        }
+        // Four rows of B, a left and a right half each.
+        var w0_left: vec4<f32>;
+        var w0_right: vec4<f32>;
+        var w1_left: vec4<f32>;
+        var w1_right: vec4<f32>;
+        var w2_left: vec4<f32>;
+        var w2_right: vec4<f32>;
+        var w3_left: vec4<f32>;
+        var w3_right: vec4<f32>;
+        if B_ALONG_N {
+            let at = b_base + column + k * params.b_row;
+            w0_left = b4(at + 0u * params.b_row);
+            w0_right = b4(at + 0u * params.b_row + 4u);
+            w1_left = b4(at + 1u * params.b_row);
+            w1_right = b4(at + 1u * params.b_row + 4u);
+            w2_left = b4(at + 2u * params.b_row);
+            w2_right = b4(at + 2u * params.b_row + 4u);
+            w3_left = b4(at + 3u * params.b_row);
+            w3_right = b4(at + 3u * params.b_row + 4u);
+        } else {
+            let column0 = b4(b0_at + k);
+            let column1 = b4(b1_at + k);
+            let column2 = b4(b2_at + k);
+            let column3 = b4(b3_at + k);
+            let column4 = b4(b4_at + k);
+            let column5 = b4(b5_at + k);
+            let column6 = b4(b6_at + k);
+            let column7 = b4(b7_at + k);
+            w0_left = vec4(column0.x, column1.x, column2.x, column3.x);
+            w0_right = vec4(column4.x, column5.x, column6.x, column7.x);
+            w1_left = vec4(column0.y, column1.y, column2.y, column3.y);
+            w1_right = vec4(column4.y, column5.y, column6.y, column7.y);
+            w2_left = vec4(column0.z, column1.z, column2.z, column3.z);
+            w2_right = vec4(column4.z, column5.z, column6.z, column7.z);
+            w3_left = vec4(column0.w, column1.w, column2.w, column3.w);
+            w3_right = vec4(column4.w, column5.w, column6.w, column7.w);
+        }
+        if !ALIGNED && k + 4u > params.k {
+            // The last k's are fewer: what was read beyond them counts as 0.
+            let inside = vec4(k, k + 1u, k + 2u, k + 3u) < vec4(params.k);
+            x0 = select(vec4<f32>(), x0, inside);
+            x1 = select(vec4<f32>(), x1, inside);
+            x2 = select(vec4<f32>(), x2, inside);
+            x3 = select(vec4<f32>(), x3, inside);
+            x4 = select(vec4<f32>(), x4, inside);
+            x5 = select(vec4<f32>(), x5, inside);
+            x6 = select(vec4<f32>(), x6, inside);
+            x7 = select(vec4<f32>(), x7, inside);
+            w0_left = select(vec4<f32>(), w0_left, inside.x);
+            w0_right = select(vec4<f32>(), w0_right, inside.x);
+            w1_left = select(vec4<f32>(), w1_left, inside.y);
+            w1_right = select(vec4<f32>(), w1_right, inside.y);
+            w2_left = select(vec4<f32>(), w2_left, inside.z);
+            w2_right = select(vec4<f32>(), w2_right, inside.z);
+            w3_left = select(vec4<f32>(), w3_left, inside.w);
+            w3_right = select(vec4<f32>(), w3_right, inside.w);
+        }
+        left0 = fma(vec4(x0.x), w0_left, left0);
+        right0 = fma(vec4(x0.x), w0_right, right0);
+        left1 = fma(vec4(x1.x), w0_left, left1);
+        right1 = fma(vec4(x1.x), w0_right, right1);
+        left2 = fma(vec4(x2.x), w0_left, left2);
+        right2 = fma(vec4(x2.x), w0_right, right2);
+        left3 = fma(vec4(x3.x), w0_left, left3);
+        right3 = fma(vec4(x3.x), w0_right, right3);
+        left4 = fma(vec4(x4.x), w0_left, left4);
+        right4 = fma(vec4(x4.x), w0_right, right4);
+        left5 = fma(vec4(x5.x), w0_left, left5);
+        right5 = fma(vec4(x5.x), w0_right, right5);
+        left6 = fma(vec4(x6.x), w0_left, left6);
+        right6 = fma(vec4(x6.x), w0_right, right6);
+        left7 = fma(vec4(x7.x), w0_left, left7);
+        right7 = fma(vec4(x7.x), w0_right, right7);
+        left0 = fma(vec4(x0.y), w1_left, left0);
+        right0 = fma(vec4(x0.y), w1_right, right0);
+        left1 = fma(vec4(x1.y), w1_left, left1);
+        right1 = fma(vec4(x1.y), w1_right, right1);
+        left2 = fma(vec4(x2.y), w1_left, left2);
+        right2 = fma(vec4(x2.y), w1_right, right2);
+        left3 = fma(vec4(x3.y), w1_left, left3);
+        right3 = fma(vec4(x3.y), w1_right, right3);
+        left4 = fma(vec4(x4.y), w1_left, left4);
+        right4 = fma(vec4(x4.y), w1_right, right4);
+        left5 = fma(vec4(x5.y), w1_left, left5);
+        right5 = fma(vec4(x5.y), w1_right, right5);
+        left6 = fma(vec4(x6.y), w1_left, left6);
+        right6 = fma(vec4(x6.y), w1_right, right6);
+        left7 = fma(vec4(x7.y), w1_left, left7);
+        right7 = fma(vec4(x7.y), w1_right, right7);
+        left0 = fma(vec4(x0.z), w2_left, left0);
+        right0 = fma(vec4(x0.z), w2_right, right0);
+        left1 = fma(vec4(x1.z), w2_left, left1);
+        right1 = fma(vec4(x1.z), w2_right, right1);
+        left2 = fma(vec4(x2.z), w2_left, left2);
+        right2 = fma(vec4(x2.z), w2_right, right2);
+        left3 = fma(vec4(x3.z), w2_left, left3);
+        right3 = fma(vec4(x3.z), w2_right, right3);
+        left4 = fma(vec4(x4.z), w2_left, left4);
+        right4 = fma(vec4(x4.z), w2_right, right4);
+        left5 = fma(vec4(x5.z), w2_left, left5);
+        right5 = fma(vec4(x5.z), w2_right, right5);
+        left6 = fma(vec4(x6.z), w2_left, left6);
+        right6 = fma(vec4(x6.z), w2_right, right6);
+        left7 = fma(vec4(x7.z), w2_left, left7);
+        right7 = fma(vec4(x7.z), w2_right, right7);
+        left0 = fma(vec4(x0.w), w3_left, left0);
+        right0 = fma(vec4(x0.w), w3_right, right0);
+        left1 = fma(vec4(x1.w), w3_left, left1);
+        right1 = fma(vec4(x1.w), w3_right, right1);
+        left2 = fma(vec4(x2.w), w3_left, left2);
+        right2 = fma(vec4(x2.w), w3_right, right2);
+        left3 = fma(vec4(x3.w), w3_left, left3);
+        right3 = fma(vec4(x3.w), w3_right, right3);
+        left4 = fma(vec4(x4.w), w3_left, left4);
+        right4 = fma(vec4(x4.w), w3_right, right4);
+        left5 = fma(vec4(x5.w), w3_left, left5);
+        right5 = fma(vec4(x5.w), w3_right, right5);
+        left6 = fma(vec4(x6.w), w3_left, left6);
+        right6 = fma(vec4(x6.w), w3_right, right6);
+        left7 = fma(vec4(x7.w), w3_left, left7);
+        right7 = fma(vec4(x7.w), w3_right, right7);
     }
 
     let c_base = params.c_offset + matrix * params.c_batch;

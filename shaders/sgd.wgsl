@@ -2,17 +2,17 @@
 //
 // weights and gradient are [len]; norm[1] is the clipping factor of the global norm.
 //
-// Work: one lane an element.
+// Work: one lane four elements; what lies beyond the last is written back as it was.
 
 struct Params {
     len: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> rate: array<f32>;
 @group(0) @binding(3) var<storage, read> norm: array<f32>;
-@group(0) @binding(4) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(4) var<storage, read_write> weights: array<vec4<f32>>;
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -23,7 +23,9 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
-    if i < params.len {
-        weights[i] -= rate[0] * norm[1] * gradient[i];
+    if 4u * i < params.len {
+        let inside = 4u * i + vec4(0u, 1u, 2u, 3u) < vec4(params.len);
+        let updated = weights[i] - rate[0] * norm[1] * gradient[i];
+        weights[i] = select(weights[i], updated, inside);
     }
 }

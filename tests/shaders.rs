@@ -148,7 +148,7 @@ fn scalar_name(inner: &TypeInner) -> String {
     }
 }
 
-/// Writes the kernel for every backend, as it is with the host's overrides.
+/// Writes the kernel for every backend, with the host's overrides and every setting of its switches.
 fn check_backends(
     kernel: &Kernel,
     module: &Module,
@@ -163,21 +163,22 @@ fn check_backends(
     if entry_points != [main] {
         return Err(format!("entry points are {entry_points:?}"));
     }
-    let overrides = kernel
-        .overrides
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), *value));
-    let overrides = overrides.collect();
-    let processed =
-        back::pipeline_constants::process_overrides(module, info, Some(main), &overrides);
-    let (module, _) = processed.map_err(|e| e.to_string())?;
-    let info = validator()
-        .validate(&module)
-        .map_err(|e| format!("with overrides: {e:?}"))?;
-    let mut errors = check_sizes(kernel, &module, &info);
-    errors.extend(write_spirv(&module, &info).err());
-    errors.extend(write_msl(&module, &info).err());
-    errors.extend(write_hlsl(&module, &info).err());
+    let mut errors = Vec::new();
+    for switches in 0..1 << kernel.switches.len() {
+        let constants = kernel.constants(switches).into_iter();
+        let constants = constants.map(|(name, value)| (name.to_owned(), value));
+        let constants = constants.collect();
+        let processed =
+            back::pipeline_constants::process_overrides(module, info, Some(main), &constants);
+        let (module, _) = processed.map_err(|e| e.to_string())?;
+        let info = validator()
+            .validate(&module)
+            .map_err(|e| format!("with overrides: {e:?}"))?;
+        errors.extend(check_sizes(kernel, &module, &info));
+        errors.extend(write_spirv(&module, &info).err());
+        errors.extend(write_msl(&module, &info).err());
+        errors.extend(write_hlsl(&module, &info).err());
+    }
     Ok(errors)
 }
 

@@ -92,7 +92,8 @@ pub struct Gpu {
     limits: wgpu::Limits,
     recorder: Recorder,
     pipelines: Vec<wgpu::ComputePipeline>,
-    pipeline_of: HashMap<&'static str, usize>,
+    /// By the kernel's name and the setting of its switches.
+    pipeline_of: HashMap<(&'static str, u32), usize>,
     sources: HashMap<&'static str, String>,
     variants: HashMap<&'static str, &'static Kernel>,
     bindings: HashMap<BindingKey, Binding>,
@@ -181,7 +182,7 @@ impl Gpu {
     /// checking that a wrong kernel is caught.
     pub fn replace_kernel(&mut self, name: &'static str, source: String) {
         self.sources.insert(name, source);
-        self.pipeline_of.remove(name);
+        self.pipeline_of.retain(|(kernel, _), _| *kernel != name);
     }
 
     /// Runs `op` by the kernel of this name from now on, whatever suits the adapter best; [`None`]
@@ -218,10 +219,22 @@ impl Gpu {
         buffers: &[&Buffer],
         workgroups: usize,
     ) {
+        self.dispatch_switched(kernel, 0, params, buffers, workgroups);
+    }
+
+    /// [`Gpu::dispatch`] with a setting of the kernel's switches.
+    pub(crate) fn dispatch_switched<P: Params>(
+        &mut self,
+        kernel: &'static Kernel,
+        switches: u32,
+        params: &P,
+        buffers: &[&Buffer],
+        workgroups: usize,
+    ) {
         if workgroups == 0 {
             return;
         }
-        let pipeline = self.pipeline(kernel);
+        let pipeline = self.pipeline(kernel, switches);
         let mut key = BindingKey {
             pipeline,
             buffers: [0; MAX_BINDINGS],
@@ -245,9 +258,9 @@ impl Gpu {
         );
     }
 
-    /// The pipeline of `kernel`, compiled on first use.
-    fn pipeline(&mut self, kernel: &'static Kernel) -> usize {
-        if let Some(&index) = self.pipeline_of.get(kernel.name) {
+    /// The pipeline of `kernel` with these switches, compiled on first use.
+    fn pipeline(&mut self, kernel: &'static Kernel, switches: u32) -> usize {
+        if let Some(&index) = self.pipeline_of.get(&(kernel.name, switches)) {
             return index;
         }
         let source = self.sources.get(kernel.name);
@@ -266,7 +279,7 @@ impl Gpu {
                 module: &module,
                 entry_point: Some("main"),
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: kernel.overrides,
+                    constants: &kernel.constants(switches),
                     // Every kernel writes its workgroup memory before it reads it.
                     zero_initialize_workgroup_memory: false,
                 },
@@ -274,7 +287,7 @@ impl Gpu {
             });
         self.pipelines.push(pipeline);
         self.pipeline_of
-            .insert(kernel.name, self.pipelines.len() - 1);
+            .insert((kernel.name, switches), self.pipelines.len() - 1);
         self.pipelines.len() - 1
     }
 
@@ -341,7 +354,8 @@ impl Gpu {
 
     fn alloc_buffer(&mut self, label: &str, words: usize) -> Result<Buffer> {
         self.forget_dropped()?;
-        let bytes = (words.max(1) as u64).saturating_mul(4);
+        // Whole vec4s: kernels that read a tensor as such can reach its last element.
+        let bytes = (words.max(1) as u64).next_multiple_of(4).saturating_mul(4);
         let binding = self.limits.max_storage_buffer_binding_size;
         let limits = [
             ("binding", binding),

@@ -48,6 +48,8 @@ pub struct Kernel {
     pub bindings: &'static [(&'static str, Access)],
     /// Pipeline-overridable constants that the host sets.
     pub overrides: &'static [(&'static str, f64)],
+    /// Pipeline-overridable booleans that a dispatch sets: bit i of its `switches` is the i-th.
+    pub switches: &'static [&'static str],
 }
 
 impl Kernel {
@@ -64,7 +66,21 @@ impl Kernel {
             fields: P::FIELDS,
             bindings,
             overrides,
+            switches: &[],
         }
+    }
+
+    /// The same with switches: each setting of them is compiled on its own, so that what is
+    /// switched off costs nothing. (On lavapipe both sides of an `if` are executed.)
+    pub const fn with_switches(self, switches: &'static [&'static str]) -> Self {
+        Kernel { switches, ..self }
+    }
+
+    /// All overridable constants for a setting of the switches.
+    pub fn constants(&self, switches: u32) -> Vec<(&'static str, f64)> {
+        let switched = self.switches.iter().enumerate();
+        let switched = switched.map(|(i, name)| (*name, f64::from(switches >> i & 1)));
+        self.overrides.iter().copied().chain(switched).collect()
     }
 }
 

@@ -3,14 +3,19 @@ use super::subject::Subject;
 use crate::error::Result;
 use crate::ops::Ops;
 
+/// Elements that take more workgroups of 64 lanes than one row of the grid holds.
+const LARGE: usize = 65_536 * 64 + 1;
+
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    // The last one ends with the tensor, and takes several workgroups.
+    // The last two end with the tensor; they take several workgroups, and more of them than one row
+    // of the grid holds.
     for (total, from, to, len) in [
         (2, 1, 0, 1),
         (130, 65, 0, 65),
         (200, 3, 100, 64),
         (9, 2, 5, 0),
         (720, 3, 370, 350),
+        (2 * LARGE, 0, LARGE, LARGE),
     ] {
         let values = harness.normal(total, 1.0);
         let mut tensor = harness.in_out(&values)?;

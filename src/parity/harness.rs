@@ -1,5 +1,6 @@
 //! Inputs for both devices, guarded outputs, and their comparison.
 
+use super::bounds::tree;
 use super::report::OpReport;
 use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
@@ -7,6 +8,7 @@ use crate::device::tokens::TokenIndex;
 use crate::device::{Cpu, Purpose};
 use crate::error::Result;
 use crate::model::Init;
+use crate::ops::gpu::softmax_cross_entropy::{BLOCK, LONGEST};
 
 /// What is behind an output, where no op may write.
 const GUARD: &[f32] = &[f32::NAN; 67];
@@ -61,6 +63,15 @@ impl<'a, O: Subject> Harness<'a, O> {
     /// for a device that does not promise any order: its bound then holds for every order.
     pub fn lanes(&self, kernel: usize) -> usize {
         if O::SUMS_IN_LANES { kernel } else { 1 }
+    }
+
+    /// Roundings in the longest chain of the sum of a row's `n` exponentials.
+    pub fn row_chain(&self, n: usize) -> usize {
+        if self.report.variant == "softmax_cross_entropy_rows" && n <= LONGEST {
+            n.min(BLOCK) + n.div_ceil(BLOCK)
+        } else {
+            tree(n, self.lanes(ROW_LANES))
+        }
     }
 
     /// Normally distributed numbers, others at each call.

@@ -70,20 +70,34 @@ pub fn ops() -> impl Iterator<Item = &'static str> {
 /// [`crate::Error::Device`] if the device fails; a wrong result is not an error but a report that
 /// says so.
 pub fn check_op<O: Subject>(device: &mut O, op: &str) -> Result<Vec<OpReport>> {
-    let mut reports = Vec::new();
-    for (name, cases) in cases::<O>() {
-        if name != op {
-            continue;
-        }
-        for variant in device.variants(name) {
-            device.force(name, Some(variant));
-            let mut harness = Harness::new(device, name, variant);
-            cases(&mut harness)?;
-            reports.push(harness.into_report());
-        }
-        device.force(name, None);
-    }
-    Ok(reports)
+    let variants = device.variants(op);
+    let checks = variants
+        .into_iter()
+        .map(|variant| check_variant(device, op, variant));
+    Ok(checks
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// Checks one op by one variant of it; [`None`] for an unknown op.
+///
+/// # Errors
+/// As [`check_op`].
+pub fn check_variant<O: Subject>(
+    device: &mut O,
+    op: &str,
+    variant: &'static str,
+) -> Result<Option<OpReport>> {
+    let Some((name, cases)) = cases::<O>().into_iter().find(|(name, _)| *name == op) else {
+        return Ok(None);
+    };
+    device.force(name, Some(variant));
+    let mut harness = Harness::new(device, name, variant);
+    let checked = cases(&mut harness).map(|()| Some(harness.into_report()));
+    device.force(name, None);
+    checked
 }
 
 /// Checks the whole training step: loss and gradients after one step, and the losses of 200.

@@ -17,12 +17,12 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
             harness
                 .exact
                 .softmax(&logits.exact, &mut probs.exact, vocab, temperature)?;
-            let lanes = harness.lanes(ROW_LANES);
+            let (lanes, chain) = (harness.lanes(ROW_LANES), harness.row_chain(vocab));
             let inverse = 1.0 / f64::from(temperature);
             let scaled: Vec<f64> = logits.reference().iter().map(|a| a * inverse).collect();
             let bounds: Vec<RowBound> = scaled
                 .chunks(vocab)
-                .map(|row| RowBound::new(row, lanes))
+                .map(|row| RowBound::new(row, lanes, chain))
                 .collect();
             let tolerance = |i: usize| {
                 let row = &bounds[i / vocab];

@@ -1,4 +1,4 @@
-use super::bounds::{TINY, U, exp_relative, gamma, log_absolute, tree};
+use super::bounds::{TINY, U, exp_relative, gamma, log_absolute};
 use super::harness::{Harness, ROW_LANES, widen};
 use super::subject::Subject;
 use crate::error::Result;
@@ -54,13 +54,13 @@ fn check<O: Subject>(
         vocab,
     };
     let ids = harness.ids(tokens, vocab)?;
-    let lanes = harness.lanes(ROW_LANES);
+    let (lanes, chain) = (harness.lanes(ROW_LANES), harness.row_chain(vocab));
     let mut values = harness.in_out(logits)?;
     // Rows of the window outside the chunk are not touched: 0 stays 0.
     let mut losses = harness.in_out(&vec![0.0; total_rows])?;
     let row_bounds: Vec<RowBound> = widen(logits)
         .chunks(vocab)
-        .map(|row| RowBound::new(row, lanes))
+        .map(|row| RowBound::new(row, lanes, chain))
         .collect();
     let loss_bound = |r: usize| match r.checked_sub(first_row) {
         Some(i) if i < rows => row_bounds[i].loss(tokens[r] as usize),
@@ -111,8 +111,8 @@ pub struct RowBound {
 }
 
 impl RowBound {
-    /// Bounds for `logits`, which `lanes` lanes share.
-    pub fn new(logits: &[f64], lanes: usize) -> Self {
+    /// Bounds for `logits`, which `lanes` lanes share, where a sum has `chain` roundings.
+    pub fn new(logits: &[f64], lanes: usize, chain: usize) -> Self {
         let max = logits.iter().fold(f64::NEG_INFINITY, |m, &a| m.max(a));
         let sum: f64 = logits.iter().map(|a| (a - max).exp()).sum();
         let weighted = logits
@@ -123,8 +123,7 @@ impl RowBound {
         // rescaling multiplies by an exp (3 ULP and a share of the distance) and rounds; the
         // distances add up to those of the terms, which `terms` counts, once more.
         let rescalings = Self::most_records(logits, lanes) + lanes.ilog2() as usize;
-        let sum_relative =
-            2.0 * terms + rescalings as f64 * 7.0 * U + gamma(tree(logits.len(), lanes));
+        let sum_relative = 2.0 * terms + rescalings as f64 * 7.0 * U + gamma(chain);
         RowBound {
             logits: logits.to_vec(),
             max,

@@ -1,11 +1,11 @@
 crate::parity_tests!("sgd",
     wrong: &[
-        ("sgd", "weights[i] -=", "weights[i] +="),
-        ("sgd", "weights[i] -=", "weights[i] = -"),
+        ("sgd", "weights[i] - rate", "weights[i] + rate"),
         ("sgd", "rate[0] * norm", "rate[0] + norm"),
         ("sgd", "norm[1] *", "norm[0] *"),
-        ("sgd", "i < params.len", "i + 1u < params.len"),
-        ("sgd", "workgroup.y * workgroups.x", "workgroup.y"),
+        ("sgd", "if 4u * i < params.len", "if 4u * i + 4u < params.len"),
+        ("sgd", "select(weights[i], updated, inside)", "select(updated, weights[i], inside)"),
+        ("sgd", "* WORKGROUP_SIZE + lane", "* 32u + lane"),
     ],
-    overrun: &[("sgd", "weights[i] -=", "weights[i + 1u] = weights[i] -")],
+    overrun: &[("sgd", "weights[i] = select", "weights[i + 1u] = select")],
 );

@@ -32,7 +32,7 @@ params! {
 
 const BINDINGS: &[(&str, Access)] = &[("a", Read), ("b", Read), ("bias", Read), ("c", ReadWrite)];
 /// Lanes of a workgroup of the register variant, one tile each.
-const LANES: usize = 64;
+const LANES: usize = 16;
 
 static TILED: Kernel = Kernel::new::<Params>(
     "matmul",
@@ -45,7 +45,8 @@ static REGISTERS: Kernel = Kernel::new::<Params>(
     include_str!("../../../shaders/matmul_registers.wgsl"),
     BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
-);
+)
+.with_switches(&["A_ALONG_K", "B_ALONG_N", "ALIGNED"]);
 
 /// Every variant.
 pub static KERNELS: &[&Kernel] = &[&TILED, &REGISTERS];
@@ -99,6 +100,19 @@ pub fn matmul(
     // Without a bias, A stands in for the binding, which is not read then.
     let bias = bias.unwrap_or(a.0);
     let buffers = [&a.0.buffer, &b.0.buffer, &bias.buffer, &c.0.buffer];
-    gpu.dispatch(kernel, &params, &buffers, workgroups);
+    let aligned = is_aligned(a.1) && is_aligned(b.1) && k.is_multiple_of(4);
+    let switches = if kernel.switches.is_empty() {
+        0
+    } else {
+        u32::from(!a.1.transposed) | u32::from(!b.1.transposed) << 1 | u32::from(aligned) << 2
+    };
+    gpu.dispatch_switched(kernel, switches, &params, &buffers, workgroups);
     Ok(())
+}
+
+/// Does every row as stored begin at a multiple of four elements?
+fn is_aligned(x: Matrix) -> bool {
+    [x.offset, x.cols, x.batch_stride]
+        .iter()
+        .all(|x| x.is_multiple_of(4))
 }

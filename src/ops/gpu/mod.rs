@@ -12,7 +12,7 @@ mod rnn_backward;
 mod sgd;
 mod softmax;
 mod softmax_backward;
-mod softmax_cross_entropy;
+pub(crate) mod softmax_cross_entropy;
 mod sum_rows;
 mod tanh;
 mod tanh_backward;
@@ -47,6 +47,9 @@ pub static KERNELS: &[(&str, &[&Kernel])] = &[
 pub fn variants(op: &str) -> &'static [&'static Kernel] {
     match op {
         "matmul" => matmul::KERNELS,
+        "rnn" => rnn::KERNELS,
+        "rnn_backward" => rnn_backward::KERNELS,
+        "softmax_cross_entropy" => softmax_cross_entropy::KERNELS,
         _ => &[],
     }
 }

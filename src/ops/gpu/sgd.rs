@@ -14,7 +14,7 @@ params! {
     }
 }
 
-/// Lanes of a workgroup, one element each.
+/// Lanes of a workgroup, four elements each.
 const LANES: usize = 64;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
@@ -51,6 +51,6 @@ pub fn sgd(
         &norm.buffer,
         &weights.buffer,
     ];
-    gpu.dispatch(&KERNEL, &params, &buffers, len.div_ceil(LANES));
+    gpu.dispatch(&KERNEL, &params, &buffers, len.div_ceil(4 * LANES));
     Ok(())
 }

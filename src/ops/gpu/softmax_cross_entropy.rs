@@ -1,9 +1,10 @@
-//! Host side of `softmax_cross_entropy.wgsl`: loss and gradient in one visit to a row.
+//! Host side of `softmax_cross_entropy.wgsl` and `softmax_cross_entropy_rows.wgsl` (for adapters
+//! that compute on the CPU): loss and gradient in one visit to a row.
 
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Access, Kernel, params};
 use crate::error::Result;
 use crate::ops::{RowChunk, check};
 
@@ -18,22 +19,36 @@ params! {
     }
 }
 
+const BINDINGS: &[(&str, Access)] = &[
+    ("labels", Read),
+    ("logits", ReadWrite),
+    ("losses", ReadWrite),
+];
 /// Lanes of a workgroup, which share a row.
 const LANES: usize = 256;
+/// Lanes of a workgroup, a row each.
+const ROWS: usize = 16;
+/// Longest row that one lane takes. llvmpipe ends every loop of an invocation, without a word, once
+/// they have run 65,535 times in all; a row takes three passes.
+pub const LONGEST: usize = 16_384;
+/// Exponentials that a lane sums before it adds them to those before.
+pub const BLOCK: usize = 64;
 
-static KERNEL: Kernel = Kernel::new::<Params>(
+static SHARED: Kernel = Kernel::new::<Params>(
     "softmax_cross_entropy",
     include_str!("../../../shaders/softmax_cross_entropy.wgsl"),
-    &[
-        ("labels", Read),
-        ("logits", ReadWrite),
-        ("losses", ReadWrite),
-    ],
+    BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
+);
+static BY_ROW: Kernel = Kernel::new::<Params>(
+    "softmax_cross_entropy_rows",
+    include_str!("../../../shaders/softmax_cross_entropy_rows.wgsl"),
+    BINDINGS,
+    &[("WORKGROUP_SIZE", ROWS as f64), ("BLOCK", BLOCK as f64)],
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel] = &[&KERNEL];
+pub static KERNELS: &[&Kernel] = &[&SHARED, &BY_ROW];
 
 /// See [`crate::ops::Ops::softmax_cross_entropy`].
 pub fn softmax_cross_entropy(
@@ -63,6 +78,16 @@ pub fn softmax_cross_entropy(
         scale: 1.0 / total_rows as f32,
     };
     let buffers = [&targets.tokens, &logits.buffer, &losses.buffer];
-    gpu.dispatch(&KERNEL, &params, &buffers, rows);
+    let suited = if gpu.is_software() { &BY_ROW } else { &SHARED };
+    let kernel = match gpu.forced_variant(op).unwrap_or(suited) {
+        kernel if vocab <= LONGEST => kernel,
+        _ => &SHARED,
+    };
+    let workgroups = if kernel.name == SHARED.name {
+        rows
+    } else {
+        rows.div_ceil(ROWS)
+    };
+    gpu.dispatch(kernel, &params, &buffers, workgroups);
     Ok(())
 }
