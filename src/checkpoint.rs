@@ -161,7 +161,7 @@ impl Checkpoint {
             what,
         };
         let weights = weights.map_err(|e| broken(WEIGHTS, e))?;
-        let config = toml::to_string(&self.config).map_err(|e| broken(CONFIG, e.to_string()))?;
+        let config = self.config.to_toml()?;
         write(&folder.join(WEIGHTS), &weights)?;
         write(
             &folder.join(VOCABULARY),
@@ -175,6 +175,14 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Read`] for a file that is not there, [`Error::Run`] for one that is damaged.
     pub fn read(folder: &Path) -> Result<Self> {
+        if !folder.join(CONFIG).is_file() {
+            return Err(Error::Run {
+                path: folder.to_owned(),
+                what: format!(
+                    "not a run, it has no {CONFIG}; give the folder that `bptt train` named at its end"
+                ),
+            });
+        }
         let config: Config = parse(folder, CONFIG, |bytes| {
             let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
             toml::from_str(text).map_err(|e| e.message().to_owned())
@@ -214,60 +222,65 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     written.map_err(Error::write(path))
 }
 
-/// An output folder that appears whole or not at all: files are written into a folder beside it,
-/// which takes its name at the end. Dropped before that, it leaves nothing behind.
+/// An output folder that is filled at once or not at all: its name is taken at the beginning, by an
+/// empty folder; files are written into a folder beside it, which replaces that one at the end.
+/// Dropped before that, it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewFolder {
     path: PathBuf,
     temporary: tempfile::TempDir,
-    parents: NewParents,
+    made: NewFolders,
 }
 
-/// Folders that were made on the way to an output folder, the deepest first.
+/// Folders that were made, the deepest first, and are removed again while they are empty.
 #[derive(Debug)]
-struct NewParents(Vec<PathBuf>);
+struct NewFolders(Vec<PathBuf>);
 
-impl NewParents {
-    fn make(parent: &Path) -> std::io::Result<Self> {
-        let missing = parent.ancestors().take_while(|path| !path.exists());
-        let missing = NewParents(missing.map(Path::to_owned).collect());
-        std::fs::create_dir_all(parent)?;
-        Ok(missing)
+impl NewFolders {
+    /// Makes `path`, which must not exist, and all folders above it.
+    fn make(path: &Path) -> std::io::Result<Self> {
+        let missing = parent(path).ancestors().take_while(|path| !path.exists());
+        let mut made = NewFolders(missing.map(Path::to_owned).collect());
+        std::fs::create_dir_all(parent(path))?;
+        std::fs::create_dir(path)?;
+        made.0.insert(0, path.to_owned());
+        Ok(made)
     }
 }
 
-impl Drop for NewParents {
+impl Drop for NewFolders {
     fn drop(&mut self) {
         for path in &self.0 {
-            // Fails, as it should, where something else has been put there since.
+            // Fails, as it should, where something has been put there since.
             let _ = std::fs::remove_dir(path);
         }
     }
 }
 
 impl NewFolder {
-    /// Prepares `path`, with all folders above it.
+    /// Takes the name `path`, and makes all folders above it.
     ///
     /// # Errors
     /// [`Error::Exists`] if it is there already, [`Error::Write`] if it cannot be written.
     pub fn prepare(path: &Path) -> Result<Self> {
-        if path.exists() {
-            return Err(Error::Exists {
+        let made = NewFolders::make(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => Error::Exists {
                 path: path.to_owned(),
-            });
-        }
-        let parent = parent(path);
-        let parents = NewParents::make(parent).map_err(Error::write(path))?;
+            },
+            _ => Error::write(path)(source),
+        })?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".bptt-");
         // As any new folder: the umask decides.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        let temporary = builder.tempdir_in(parent).map_err(Error::write(path))?;
+        let temporary = builder
+            .tempdir_in(parent(path))
+            .map_err(Error::write(path))?;
         Ok(NewFolder {
             path: path.to_owned(),
             temporary,
-            parents,
+            made,
         })
     }
 
@@ -276,15 +289,22 @@ impl NewFolder {
         self.temporary.path()
     }
 
-    /// Gives the folder its name.
+    /// Gives the files their folder.
     ///
     /// # Errors
-    /// [`Error::Write`] if that fails.
+    /// [`Error::Unpublished`] if that fails: the files are kept where they are.
     pub fn publish(mut self) -> Result<PathBuf> {
-        std::fs::rename(self.temporary.path(), &self.path).map_err(Error::write(&self.path))?;
-        // Nothing is temporary any more.
-        let _ = self.temporary.keep();
-        self.parents.0.clear();
+        // Nothing is temporary any more, whatever happens now.
+        let files = self.temporary.keep();
+        // An empty folder is replaced in one step, but not on every system.
+        #[cfg(not(unix))]
+        let _ = std::fs::remove_dir(&self.path);
+        std::fs::rename(&files, &self.path).map_err(|source| Error::Unpublished {
+            files,
+            path: self.path.clone(),
+            source,
+        })?;
+        self.made.0.clear();
         #[cfg(unix)]
         std::fs::File::open(parent(&self.path))
             .and_then(|folder| folder.sync_all())

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Level, Source};
 use crate::device::adapter::DeviceChoice;
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::model::ModelSize;
 
+/// Most epochs: the number of all steps fits 64 bits.
+const MAX_EPOCHS: usize = 1_000_000_000;
 /// The share of the embedded text that is held out unless asked otherwise.
 const EMBEDDED_VALID_FRACTION: f64 = 0.1;
 
@@ -146,7 +148,8 @@ impl Config {
         // The vocabulary comes from the text, which has at least one token.
         self.model_size(1).check()?;
         let at_least_one = |field, value| require(field, value, value >= 1, "at least 1");
-        at_least_one("epochs", self.epochs)?;
+        let epochs = (1..=MAX_EPOCHS).contains(&self.epochs);
+        require("epochs", self.epochs, epochs, &format!("1 to {MAX_EPOCHS}"))?;
         at_least_one("log-interval", self.log_interval)?;
         if let Some(size) = self.vocab_size {
             require("vocab-size", size, size >= 2, "at least 2")?;
@@ -168,7 +171,19 @@ impl Config {
             let usable = (0.0..1.0).contains(&share);
             require("valid-fraction", share, usable, "at least 0 and below 1")?;
         }
-        Ok(())
+        self.to_toml().map(drop)
+    }
+
+    /// The settings as TOML, which can be read again.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] for a path that is not UTF-8.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|_| Error::Config {
+            field: "data, valid or out",
+            value: format!("{:?}", [&self.data, &self.valid, &self.out]),
+            expected: "paths that are UTF-8".to_owned(),
+        })
     }
 
     /// Where the texts come from.

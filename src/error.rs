@@ -140,6 +140,21 @@ pub enum Error {
         device: String,
     },
 
+    /// The files are complete, but not in their place.
+    #[error(
+        "cannot move {} to {}: {source}; everything is kept in the former",
+        files.display(),
+        path.display()
+    )]
+    Unpublished {
+        /// Where the files are.
+        files: PathBuf,
+        /// Where they should be.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
     /// The output folder is there already.
     #[error("{} exists already; choose another folder with --out, or remove it", path.display())]
     Exists {

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::Checkpoint;
-use crate::error::{Error, Result};
+use crate::error::{Result, require};
 use crate::model::{ModelSize, RnnLm, Softmax};
 use crate::ops::Ops;
 
@@ -35,21 +35,19 @@ impl<O: Ops<Elem = f32>> Generator<O> {
     /// A generator that has read `prompt`; without one it begins as after a line's end.
     ///
     /// # Errors
-    /// [`Error::UnknownToken`] for a prompt with a character that the model does not know,
-    /// [`Error::Config`] for a temperature that is not positive; as [`crate::device::Device::alloc`].
+    /// [`crate::Error::UnknownToken`] for a prompt with a character that the model does not know,
+    /// [`crate::Error::Config`] for a temperature that is not positive; as [`crate::device::Device::alloc`].
     pub fn new(
         ops: &mut O,
         checkpoint: &Checkpoint,
         prompt: &str,
         sampling: Sampling,
     ) -> Result<Self> {
-        if !(sampling.temperature.is_finite() && sampling.temperature > 0.0) {
-            return Err(Error::Config {
-                field: "temperature",
-                value: sampling.temperature.to_string(),
-                expected: "a positive number".to_owned(),
-            });
-        }
+        let temperature = sampling.temperature;
+        // Kernels multiply by the inverse.
+        let usable =
+            temperature > 0.0 && temperature.is_finite() && temperature.recip().is_finite();
+        require("temperature", temperature, usable, "a positive number")?;
         let vocabulary = &checkpoint.vocabulary;
         let (prompt, _) = vocabulary.encode(prompt)?;
         let size = ModelSize {
@@ -68,18 +66,11 @@ impl<O: Ops<Elem = f32>> Generator<O> {
             probs: vec![0.0; vocabulary.len()],
         };
         for token in prompt {
-            generator.read(ops)?;
+            generator.model.read(ops, &[generator.next])?;
+            ops.submit()?;
             generator.next = token;
         }
         Ok(generator)
-    }
-
-    /// Feeds the next token to the model.
-    fn read(&mut self, ops: &mut O) -> Result<()> {
-        let logits = self.model.last_logits(ops, &[self.next])?;
-        self.softmax
-            .forward(ops, logits, self.sampling.temperature)?;
-        ops.submit()
     }
 
     /// The next token's id, which becomes part of the text.
@@ -87,7 +78,9 @@ impl<O: Ops<Elem = f32>> Generator<O> {
     /// # Errors
     /// As the ops.
     pub fn next_token(&mut self, ops: &mut O) -> Result<u32> {
-        self.read(ops)?;
+        let logits = self.model.last_logits(ops, &[self.next])?;
+        self.softmax
+            .forward(ops, logits, self.sampling.temperature)?;
         ops.read_into(&self.softmax.probs, 0, &mut self.probs)?;
         self.next = self.choose();
         Ok(self.next)

@@ -12,7 +12,7 @@ use crate::ops::Ops;
 use crate::optimizer::Sgd;
 
 /// Losses that are summed on the device, at its precision, before the sum is read.
-const LOSSES_SUMMED: usize = 256;
+const LOSSES_SUMMED: u64 = 256;
 
 /// Nats per token from which on training counts as failed. Guessing costs ln V, less than 23.
 const DIVERGED: f64 = 1e4;
@@ -27,11 +27,11 @@ pub enum Event {
         step: u64,
         /// The epoch under way, from 1.
         epoch: usize,
-        /// Mean loss, in nats per token, since the event before.
+        /// Mean loss, in nats per token, since the last event of this kind.
         loss: f64,
         /// The learning rate.
         lr: f64,
-        /// Tokens per second since the event before.
+        /// Tokens per second since the last event of this kind.
         tokens_per_second: f64,
         /// Seconds of training so far.
         seconds: f64,
@@ -63,6 +63,8 @@ pub struct Trainer<'a, O: Ops> {
     valid: Option<Windows<'a>>,
     inputs: Vec<u32>,
     targets: Vec<u32>,
+    /// The learning rate of the last step.
+    rate: f64,
     progress: Progress,
 }
 
@@ -81,6 +83,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
             model,
             inputs: vec![0; train.tokens()],
             targets: vec![0; train.tokens()],
+            rate: config.lr,
             progress: Progress::new(train.tokens()),
             config: config.clone(),
             train,
@@ -90,7 +93,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
 
     /// Steps of the whole run.
     pub fn total_steps(&self) -> u64 {
-        (self.config.epochs * self.train.count()) as u64
+        self.config.epochs as u64 * self.train.count() as u64
     }
 
     /// Trains all epochs, or until `stop` says so between two steps. Returns whether it was stopped.
@@ -106,32 +109,37 @@ impl<'a, O: Ops> Trainer<'a, O> {
         for epoch in 0..self.config.epochs {
             self.model.rnn.reset_state();
             // Each pass starts one step later than the one before, as far as steps are left over:
-            // so all tokens are seen, and windows do not always end at the same places.
+            // so it is not always the same tokens that are left out, nor the same places where
+            // windows end.
             let start = epoch % (self.train.slack() + 1);
             for index in 0..self.train.count() {
                 self.step(ops, epoch, start, index)?;
-                if self
-                    .progress
-                    .step
-                    .is_multiple_of(self.config.log_interval as u64)
-                {
+                let stopped = stop();
+                let step = self.progress.step;
+                if stopped || step.is_multiple_of(self.config.log_interval as u64) {
                     let loss = self.take_loss(ops)?;
-                    on_event(self.progress.steps(epoch, loss, self.rate(epoch)))?;
+                    on_event(self.progress.steps(epoch, loss, self.rate))?;
+                } else if step.is_multiple_of(LOSSES_SUMMED) {
+                    self.take_loss(ops)?;
                 }
-                if stop() {
+                if stopped {
                     return Ok(true);
                 }
             }
             self.take_loss(ops)?;
-            let valid_loss = self.validate(ops)?;
+            let valid_loss = self.validate(ops, &mut stop)?;
+            if stop() {
+                return Ok(true);
+            }
             on_event(self.progress.epoch(epoch, valid_loss))?;
         }
         Ok(false)
     }
 
     fn step(&mut self, ops: &mut O, epoch: usize, start: usize, index: usize) -> Result<()> {
-        let rate = self.rate(epoch);
-        self.sgd.set_rate(ops, rate)?;
+        let done = self.progress.step as f64 / self.total_steps() as f64;
+        self.rate = self.config.rate(epoch, done);
+        self.sgd.set_rate(ops, self.rate)?;
         self.train
             .fill(start, index, &mut self.inputs, &mut self.targets);
         self.model.forward(ops, &self.inputs, &self.targets)?;
@@ -140,11 +148,6 @@ impl<'a, O: Ops> Trainer<'a, O> {
         ops.submit()?;
         self.progress.step += 1;
         Ok(())
-    }
-
-    fn rate(&self, epoch: usize) -> f64 {
-        let done = self.progress.step as f64 / self.total_steps() as f64;
-        self.config.rate(epoch, done)
     }
 
     /// Takes the losses of the steps since they were last taken; the mean since the last event.
@@ -163,8 +166,9 @@ impl<'a, O: Ops> Trainer<'a, O> {
         })
     }
 
-    /// The mean loss over the validation part's windows, from a state of zeros on.
-    fn validate(&mut self, ops: &mut O) -> Result<Option<f64>> {
+    /// The mean loss over the validation part's windows, from a state of zeros on; nothing of use if
+    /// `stop` says to stop.
+    fn validate(&mut self, ops: &mut O, mut stop: impl FnMut() -> bool) -> Result<Option<f64>> {
         let Some(valid) = &self.valid else {
             return Ok(None);
         };
@@ -175,8 +179,12 @@ impl<'a, O: Ops> Trainer<'a, O> {
             valid.fill(0, index, &mut self.inputs, &mut self.targets);
             self.model.evaluate(ops, &self.inputs, &self.targets)?;
             ops.submit()?;
-            if (index + 1).is_multiple_of(LOSSES_SUMMED) || index + 1 == valid.count() {
+            let done = index as u64 + 1;
+            if done.is_multiple_of(LOSSES_SUMMED) || done == valid.count() as u64 {
                 sum += self.model.take_loss_sum(ops)?;
+            }
+            if stop() {
+                return Ok(None);
             }
         }
         self.progress.pause(begun.elapsed());

@@ -166,6 +166,66 @@ fn the_same_seed_gives_the_same_bytes_and_another_folder() {
 }
 
 #[test]
+fn runs_at_the_same_time_take_folders_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let spawn = |_| {
+        let base = ["train", "--device", "cpu", "--data", &text];
+        Command::new(env!("CARGO_BIN_EXE_bptt"))
+            .args([&base, SMALL].concat())
+            .current_dir(folder.path())
+            .output()
+    };
+    let outputs = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|i| scope.spawn(move || spawn(i))).collect();
+        runs.into_iter()
+            .map(|run| run.join().unwrap().unwrap())
+            .collect::<Vec<_>>()
+    });
+    outputs.iter().for_each(succeeds);
+    for run in ["runs/text", "runs/text-2", "runs/text-3"] {
+        assert!(
+            folder.path().join(run).join("model.safetensors").is_file(),
+            "{run}"
+        );
+    }
+}
+
+#[test]
+fn the_loss_of_an_epoch_does_not_depend_on_the_lines_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let loss = |interval: &str| {
+        let out = format!("every-{interval}");
+        let sizes = ["--batch-size", "1", "--bptt", "3", "--lr", "0.01"];
+        let log = ["--log-interval", interval, "--out", &out];
+        let base = [
+            "train", "--device", "cpu", "--emsize", "2", "--nhid", "2", "--epochs", "1",
+        ];
+        succeeds(&bptt(folder.path(), &[&base[..], &sizes, &log].concat()));
+        let metrics = fs::read_to_string(folder.path().join(out).join("metrics.jsonl")).unwrap();
+        let last: serde_json::Value =
+            serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+        last["loss"].as_f64().unwrap()
+    };
+    // A sum of 256 losses at f32 has a relative error of at most 256·2⁻²⁴.
+    let (often, never) = (loss("7"), loss("100000000"));
+    assert!((often - never).abs() < 1.6e-5 * often, "{often} {never}");
+}
+
+#[cfg(unix)]
+#[test]
+fn output_that_nobody_reads_any_more_is_no_error() {
+    let bptt = env!("CARGO_BIN_EXE_bptt");
+    let script = format!("'{bptt}' parity --device cpu | head -c 1");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = stderr(&output);
+    assert!(
+        !text.contains("error") && !text.contains("panicked"),
+        "{text}"
+    );
+}
+
+#[test]
 fn words_are_trained_and_sampled_too() {
     let folder = tempfile::tempdir().unwrap();
     let text = text_in(folder.path());
@@ -189,7 +249,7 @@ fn words_are_trained_and_sampled_too() {
     );
     succeeds(&output);
     assert!(stdout(&output).starts_with("the zebra "));
-    assert!(stderr(&output).contains("1 words of the prompt are not in the vocabulary"));
+    assert!(stderr(&output).contains("1 of the prompt's words"));
 }
 
 #[test]
@@ -312,7 +372,7 @@ fn a_run_that_is_not_one_is_named() {
         folder.path(),
         &["generate", "nothing"],
         1,
-        "cannot read nothing",
+        "nothing: not a run",
     );
     succeeds(&train(folder.path(), &["--out", "run"]));
     let unknown = ["generate", "run", "--device", "cpu", "--prompt", "漢"];
@@ -324,6 +384,15 @@ fn a_run_that_is_not_one_is_named() {
     );
     let cold = ["generate", "run", "--device", "cpu", "--temperature", "0"];
     fails(folder.path(), &cold, 2, "temperature = 0");
+    let coldest = [
+        "generate",
+        "run",
+        "--device",
+        "cpu",
+        "--temperature",
+        "1e-39",
+    ];
+    fails(folder.path(), &coldest, 2, "temperature = ");
     let weights = folder.path().join("run/model.safetensors");
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();

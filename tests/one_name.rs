@@ -20,6 +20,14 @@ fn methods() -> Names {
     names.map(|(name, _)| name.to_owned()).collect()
 }
 
+/// The ops that are benchmarked.
+fn benches() -> Names {
+    let source = include_str!("../benches/ops.rs");
+    let (_, list) = source.rsplit_once("on_both_devices! {").expect("the list");
+    let (list, _) = list.split_once('}').expect("the list's end");
+    names(list.split_whitespace())
+}
+
 /// The names of the files in a folder, without the extension; `frame` is left out.
 fn files(folder: &str, extension: &str, frame: &[&str]) -> Names {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -74,6 +82,7 @@ fn every_listing_has_the_same_ops() {
             "tests/parity",
             files("tests/parity", "rs", &["main", "training"]),
         ),
+        ("benches/ops.rs", benches()),
         ("parity::ops()", names(bptt::parity::ops())),
         ("KERNELS", names(KERNELS.iter().map(|(op, _)| *op))),
     ];

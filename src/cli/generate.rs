@@ -18,13 +18,13 @@ pub struct Arguments {
     /// Folder of the trained model, as `bptt train` names it at its end
     run: PathBuf,
     /// Text to go on from
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     prompt: String,
     /// Tokens to sample: characters or words
     #[arg(long, default_value_t = 500)]
     length: usize,
     /// Below 1 the likely becomes likelier, above 1 less so
-    #[arg(long, default_value_t = 0.8)]
+    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     temperature: f32,
     /// Choose among the K likeliest tokens only; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (_, unknown) = checkpoint.vocabulary.encode(&arguments.prompt)?;
     if unknown > 0 {
         note(&format!(
-            "{unknown} words of the prompt are not in the vocabulary and are read as <unk>"
+            "not in the vocabulary, and read as <unk>: {unknown} of the prompt's words"
         ));
     }
     on_device(&arguments.device, None, sample)?;
@@ -79,7 +79,8 @@ impl Job for Sample<'_> {
         let mut generator = Generator::new(ops, self.checkpoint, self.prompt, self.sampling)?;
         let vocabulary = &self.checkpoint.vocabulary;
         print(self.prompt)?;
-        if vocabulary.level() == Level::Word && !self.prompt.is_empty() {
+        let between_words = self.prompt.is_empty() || self.prompt.ends_with(char::is_whitespace);
+        if vocabulary.level() == Level::Word && !between_words {
             print(" ")?;
         }
         for _ in 0..self.length {

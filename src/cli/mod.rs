@@ -9,11 +9,12 @@ mod progress;
 mod terminal;
 mod train;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Train recurrent language models on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
@@ -45,6 +46,10 @@ pub fn main() -> ExitCode {
     quieten_mesa();
     match run(Arguments::parse().verb) {
         Ok(code) => code,
+        // Who reads the output has seen enough.
+        Err(Error::Output { source }) if source.kind() == ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             terminal::note(&format!("error: {error}"));
             ExitCode::from(if error.is_usage() { 2 } else { 1 })

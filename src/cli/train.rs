@@ -1,7 +1,7 @@
 //! `bptt train`: a text in, a trained model out.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ use crate::train::{Event, Trainer};
 const METRICS: &str = "metrics.jsonl";
 /// The picture of a run.
 const LOSS_CURVE: &str = "loss.svg";
-/// Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+/// Exit code after Ctrl-C (or a request to terminate), as shells have it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
 /// Characters and words of the sample at the end.
 const SAMPLE: (usize, usize) = (400, 80);
@@ -92,18 +92,24 @@ fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPla
     note(&format!("memory: {plan}"));
 }
 
-/// `--out`, or the first free of runs/NAME, runs/NAME-2, …
-fn output_folder(config: &Config) -> PathBuf {
+/// Takes the folder of `--out`, or the first free one of runs/NAME, runs/NAME-2, …
+fn output_folder(config: &Config) -> Result<NewFolder> {
     if let Some(out) = &config.out {
-        return out.clone();
+        return NewFolder::prepare(out);
     }
     let stem = config.data.as_deref().and_then(Path::file_stem);
     let name = stem.map_or("liber-primus".into(), |stem| stem.to_string_lossy());
-    let numbered = (2..).map(|i| format!("{name}-{i}"));
-    let mut paths = std::iter::once(name.to_string())
-        .chain(numbered)
-        .map(|name| Path::new("runs").join(name));
-    paths.find(|path| !path.exists()).unwrap_or_default()
+    let mut number = 1;
+    loop {
+        let folder = match number {
+            1 => name.to_string(),
+            _ => format!("{name}-{number}"),
+        };
+        match NewFolder::prepare(&Path::new("runs").join(folder)) {
+            Err(Error::Exists { .. }) => number += 1,
+            prepared => return prepared,
+        }
+    }
 }
 
 /// A flag that Ctrl-C raises; a second Ctrl-C leaves at once.
@@ -131,7 +137,7 @@ impl Job for Training<'_> {
     type Output = ExitCode;
 
     fn run<O: Subject>(self, ops: &mut O) -> Result<ExitCode> {
-        let folder = NewFolder::prepare(&output_folder(self.config))?;
+        let folder = output_folder(self.config)?;
         let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
         let (events, interrupted) = self.train(ops, &mut trainer, folder.files())?;
         let checkpoint = Checkpoint {
@@ -143,11 +149,18 @@ impl Job for Training<'_> {
         checkpoint.write(files)?;
         plot::loss_curve(&files.join(LOSS_CURVE), &title(self.config), &events)?;
         let run = folder.publish()?;
-        let run = run.display();
         if interrupted {
-            note(&format!("interrupted; the model so far is in {run}"));
+            note(&format!(
+                "interrupted; the model so far is in {}",
+                run.display()
+            ));
             return Ok(ExitCode::from(INTERRUPTED));
         }
+        note(&format!(
+            "saved in {run}; the loss curve is {curve}; for more text, bptt generate {run}",
+            run = run.display(),
+            curve = run.join(LOSS_CURVE).display()
+        ));
         let (characters, words) = SAMPLE;
         let sample = Sample {
             checkpoint: &checkpoint,
@@ -163,9 +176,6 @@ impl Job for Training<'_> {
             },
         };
         sample.run(ops)?;
-        note(&format!(
-            "saved in {run}: see {run}/{LOSS_CURVE}; for more text, bptt generate {run}"
-        ));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub use vocabulary::{Level, Vocabulary};
 pub use windows::Windows;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
 
 /// Where a training text, and the text that it is validated on, come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +78,13 @@ impl Corpus {
                 (train, valid.to_owned())
             }
         };
+        let asked = source.valid.is_some() || source.valid_fraction > 0.0;
+        require(
+            "valid-fraction",
+            source.valid_fraction,
+            !asked || !valid.is_empty(),
+            "a share that holds something to validate on",
+        )?;
         let vocabulary = match source.level {
             Level::Char => Vocabulary::of_characters(train.chars().chain(valid.chars())),
             Level::Word => Vocabulary::of_words(train, source.max_vocab),
@@ -112,13 +119,16 @@ fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-/// Cuts off the last `fraction` of a text: by characters, or at a line's end for words.
+/// Cuts off the last `fraction` of a text: by characters; for words at a line's end, or between two
+/// words of the last line.
 fn split(text: &str, fraction: f64, level: Level) -> (&str, &str) {
     let count = text.chars().count();
     let keep = count - (count as f64 * fraction) as usize;
     let mut at = text.char_indices().nth(keep).map_or(text.len(), |(i, _)| i);
     if level == Level::Word && !text[..at].ends_with('\n') {
-        at = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
+        let rest = &text[at..];
+        let end = rest.find('\n').or_else(|| rest.find(char::is_whitespace));
+        at = end.map_or(text.len(), |end| at + end + 1);
     }
     text.split_at(at)
 }
@@ -136,10 +146,8 @@ mod tests {
             split(text, 0.4, Level::Word),
             ("one two\nthree\n", "four\n")
         );
-        assert_eq!(
-            split("one line only", 0.5, Level::Word),
-            ("one line only", "")
-        );
+        let line = "one line only";
+        assert_eq!(split(line, 0.5, Level::Word), ("one line ", "only"));
     }
 
     #[test]

@@ -164,14 +164,16 @@ impl Vocabulary {
 
     /// The vocabulary as a `tokenizer.json` of Hugging Face's tokenizers.
     pub fn to_json(&self) -> Value {
-        let (normalizer, pre_tokenizer) = match self.level {
+        let (normalizer, pre_tokenizer, decoder) = match self.level {
             Level::Char => (
                 Value::Null,
                 json!({"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": false}),
+                json!({"type": "Fuse"}),
             ),
             Level::Word => (
                 json!({"type": "Replace", "pattern": {"String": "\n"}, "content": format!(" {END_OF_LINE} ")}),
                 json!({"type": "WhitespaceSplit"}),
+                Value::Null,
             ),
         };
         let vocab: serde_json::Map<_, _> = (self.tokens.iter().cloned())
@@ -185,7 +187,7 @@ impl Vocabulary {
             "normalizer": normalizer,
             "pre_tokenizer": pre_tokenizer,
             "post_processor": null,
-            "decoder": null,
+            "decoder": decoder,
             "model": {"type": "WordLevel", "vocab": vocab, "unk_token": UNKNOWN},
         })
     }

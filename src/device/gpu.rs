@@ -424,17 +424,16 @@ impl Gpu {
 
     /// A buffer to read `bytes` back through, kept for the next time.
     fn staging(&mut self, bytes: u64) -> wgpu::Buffer {
-        if let Some(staging) = self.staging.as_ref().filter(|s| s.size() >= bytes) {
-            return staging.clone();
+        // Taken out, and put back once it is unmapped: after a failure it may stay mapped for good.
+        if let Some(staging) = self.staging.take().filter(|s| s.size() >= bytes) {
+            return staging;
         }
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read back"),
             size: bytes,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
-        self.staging = Some(staging.clone());
-        staging
+        })
     }
 }
 
@@ -532,6 +531,7 @@ impl Device for Gpu {
             Err(e) => Err(self.device_error(format!("reading back failed: {e}"))),
         };
         staging.unmap();
+        self.staging = Some(staging);
         copied
     }
 

@@ -225,13 +225,15 @@ impl<O: Ops> RnnLm<O> {
     /// # Errors
     /// As [`Device::write_ids`] and the ops.
     pub fn forward(&mut self, ops: &mut O, inputs: &[u32], targets: &[u32]) -> Result<()> {
-        self.hidden(ops, inputs, targets)?;
+        ops.write_ids(&mut self.targets, targets)?;
+        self.read(ops, inputs)?;
         let h = (&self.rnn.hidden, self.rnn.output());
         let dh = Some(&mut self.rnn.dhidden);
         self.output.forward(ops, h, &self.targets, dh)
     }
 
-    /// All other gradients, of the window that [`RnnLm::forward`] was last called with.
+    /// All other gradients, of the window that [`RnnLm::forward`] was just called with: once, and
+    /// before anything else runs through the model. It works in place, on what that call left.
     ///
     /// # Errors
     /// As the ops.
@@ -248,7 +250,8 @@ impl<O: Ops> RnnLm<O> {
     /// # Errors
     /// As [`RnnLm::forward`].
     pub fn evaluate(&mut self, ops: &mut O, inputs: &[u32], targets: &[u32]) -> Result<()> {
-        self.hidden(ops, inputs, targets)?;
+        ops.write_ids(&mut self.targets, targets)?;
+        self.read(ops, inputs)?;
         let h = (&self.rnn.hidden, self.rnn.output());
         self.output.forward(ops, h, &self.targets, None)
     }
@@ -258,9 +261,7 @@ impl<O: Ops> RnnLm<O> {
     /// # Errors
     /// As [`Device::write_ids`] and the ops.
     pub fn last_logits(&mut self, ops: &mut O, inputs: &[u32]) -> Result<&O::Tensor> {
-        ops.write_ids(&mut self.inputs, inputs)?;
-        self.embedding.forward(ops, &self.inputs)?;
-        self.rnn.forward(ops, &self.embedding.out)?;
+        self.read(ops, inputs)?;
         let all = self.rnn.output();
         let last_row = all.rows - self.size.batch;
         let mut last = all.at(all.offset + last_row * all.cols);
@@ -268,9 +269,12 @@ impl<O: Ops> RnnLm<O> {
         self.output.logits(ops, (&self.rnn.hidden, last))
     }
 
-    fn hidden(&mut self, ops: &mut O, inputs: &[u32], targets: &[u32]) -> Result<()> {
+    /// Runs a window through the recurrent layer alone, to advance its state.
+    ///
+    /// # Errors
+    /// As [`Device::write_ids`] and the ops.
+    pub fn read(&mut self, ops: &mut O, inputs: &[u32]) -> Result<()> {
         ops.write_ids(&mut self.inputs, inputs)?;
-        ops.write_ids(&mut self.targets, targets)?;
         self.embedding.forward(ops, &self.inputs)?;
         self.rnn.forward(ops, &self.embedding.out)
     }

@@ -3,7 +3,7 @@
 use super::parameters::Parameter;
 use crate::device::{Device, Purpose};
 use crate::error::Result;
-use crate::ops::{Matrix, Ops, Recurrence, Write};
+use crate::ops::{Matrix, Ops, Recurrence, Write, check};
 
 /// Where the next window's initial state comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,10 @@ impl<D: Device> Rnn<D> {
     /// Sets the initial state `[N, H]` of the next window.
     ///
     /// # Errors
-    /// As [`Device::write`].
+    /// [`crate::Error::Shape`] for another number of elements; as [`Device::write`].
     pub fn set_state(&mut self, device: &mut D, state: &[D::Elem]) -> Result<()> {
+        let step = self.size.batch * self.size.hidden;
+        check::exact("set_state", "state", step, state.len())?;
         device.write(&mut self.hidden, 0, state)?;
         self.initial = InitialState::InPlace;
         Ok(())

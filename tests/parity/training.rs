@@ -25,7 +25,7 @@ fn training_with_a_mutated_kernel_fails() {
     };
     // The gradient of the bias lacks the last rows; a kernel that every adapter uses.
     let mutation = ("sum_rows", "r < params.rows", "r + 8u < params.rows");
-    let reports = with_mutation(&mut gpu, "sum_rows", mutation, |gpu| check_training(gpu));
+    let reports = with_mutation(&mut gpu, "sum_rows", mutation, check_training);
     let reports = reports.expect("the mutated kernel runs");
     assert!(reports.iter().all(|report| !report.passed()));
 }
