@@ -7,12 +7,13 @@
 
 mod workloads;
 
+use bptt::bench::tokens;
 use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
 use bptt::ops::{Matrix, Ops, Recurrence, RowChunk, Write, norm_partials};
 use bptt::parity::{Subject, check_op};
 use divan::counter::ItemsCount;
-use workloads::{WORKLOADS, tokens};
+use workloads::WORKLOADS;
 
 fn main() {
     divan::main();

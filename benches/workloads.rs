@@ -29,9 +29,3 @@ pub const WORKLOADS: [Workload; 4] = [
     ("ptb", size(10_000, 200, 200, 20, 35)),
     ("ptb-medium", size(10_000, 650, 650, 20, 35)),
 ];
-
-/// Tokens that depend on `salt` and position alone.
-pub fn tokens(size: ModelSize, salt: usize) -> Vec<u32> {
-    let token = |i: usize| ((i * 7919 + salt * 104_729 + i * i % 31) % size.vocab) as u32;
-    (0..size.rows()).map(token).collect()
-}

@@ -101,7 +101,8 @@ pub fn measure<O: Ops>(ops: &mut O, size: ModelSize) -> Result<Report> {
 }
 
 /// A model under training on text that needs no source.
-struct Training<O: Ops> {
+#[derive(Debug)]
+pub struct Training<O: Ops> {
     model: RnnLm<O>,
     sgd: Sgd<O>,
     windows: Vec<Vec<u32>>,
@@ -109,7 +110,11 @@ struct Training<O: Ops> {
 }
 
 impl<O: Ops> Training<O> {
-    fn new(ops: &mut O, size: ModelSize) -> Result<Self> {
+    /// A model of `size` with initial weights.
+    ///
+    /// # Errors
+    /// As [`crate::device::Device::alloc`].
+    pub fn new(ops: &mut O, size: ModelSize) -> Result<Self> {
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, 1)?;
         let mut sgd = Sgd::new(ops, &model, None)?;
@@ -122,7 +127,11 @@ impl<O: Ops> Training<O> {
         })
     }
 
-    fn step(&mut self, ops: &mut O) -> Result<()> {
+    /// One step, submitted but not waited for.
+    ///
+    /// # Errors
+    /// As the ops.
+    pub fn step(&mut self, ops: &mut O) -> Result<()> {
         let window = self.steps % WINDOWS;
         self.steps += 1;
         let (inputs, targets) = (&self.windows[window], &self.windows[window + 1]);
@@ -150,7 +159,7 @@ impl<O: Ops> Training<O> {
 }
 
 /// Tokens that depend on `salt` and position alone.
-fn tokens(size: ModelSize, salt: usize) -> Vec<u32> {
+pub fn tokens(size: ModelSize, salt: usize) -> Vec<u32> {
     let token = |i: usize| ((i * 7919 + salt * 104_729 + i * i % 31) % size.vocab) as u32;
     (0..size.rows()).map(token).collect()
 }
