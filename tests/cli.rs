@@ -453,7 +453,7 @@ fn ctrl_c_saves_the_model_and_says_where() {
         .spawn()
         .expect("the binary starts");
     let mut log = BufReader::new(child.stderr.take().expect("stderr")).lines();
-    let first = log.find(|line| line.as_ref().is_ok_and(|l| l.starts_with("step")));
+    let first = log.find(|line| line.as_ref().is_ok_and(|l| l.starts_with("step ")));
     assert!(first.is_some(), "training began");
     let interrupt = format!("kill -INT {}", child.id());
     let sent = Command::new("sh").args(["-c", &interrupt]).status();
