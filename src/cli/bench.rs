@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use super::on_device::{Job, on_device};
 use super::progress::thousands;
-use super::terminal::print;
+use super::terminal::{print, print_json};
 use crate::bench::{OpTime, Report, measure};
 use crate::device::adapter::DeviceChoice;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::ModelSize;
 use crate::parity::Subject;
 
@@ -50,11 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let plan = size.plan::<f32>()?;
     let report = on_device(&arguments.device, Some(&plan), Measurement(size))?;
     if arguments.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|e| Error::Device {
-            device: report.device.clone(),
-            message: format!("the figures cannot be written as JSON: {e}"),
-        })?;
-        print(&format!("{json}\n"))?;
+        print_json(&report)?;
     } else {
         print(&table(&report))?;
     }

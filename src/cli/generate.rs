@@ -12,6 +12,9 @@ use crate::error::Result;
 use crate::generate::{Generator, Sampling};
 use crate::parity::Subject;
 
+/// The temperature of samples unless asked otherwise.
+pub const TEMPERATURE: f32 = 0.8;
+
 /// The flags of `bptt generate`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -24,7 +27,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 500)]
     length: usize,
     /// Below 1 the likely becomes likelier, above 1 less so
-    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = TEMPERATURE, allow_negative_numbers = true)]
     temperature: f32,
     /// Choose among the K likeliest tokens only; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]

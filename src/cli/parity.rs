@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use super::on_device::{Job, on_device};
-use super::terminal::print;
+use super::terminal::{print, print_json};
 use crate::device::adapter::DeviceChoice;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parity::{OpReport, Report, Subject, check_all};
 
 /// The flags of `bptt parity`.
@@ -26,11 +26,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let report = on_device(&arguments.device, None, check)?;
     if arguments.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|e| Error::Device {
-            device: report.adapter.clone(),
-            message: format!("the report cannot be written as JSON: {e}"),
-        })?;
-        print(&format!("{json}\n"))?;
+        print_json(&report)?;
     } else {
         print(&summary(&report))?;
     }

@@ -15,6 +15,16 @@ pub fn print(text: &str) -> Result<()> {
     printed.map_err(|source| Error::Output { source })
 }
 
+/// Writes a value as JSON to stdout.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(value);
+    let json = json.map_err(|e| Error::Output { source: e.into() })?;
+    print(&format!("{json}\n"))
+}
+
 /// Writes a line to stderr. What cannot be written there is not worth stopping for.
 pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -1,12 +1,13 @@
 //! `bptt train`: a text in, a trained model out.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::generate::Sample;
+use super::generate::{Sample, TEMPERATURE};
 use super::on_device::{Job, on_device};
 use super::progress::Display;
 use super::terminal::note;
@@ -97,8 +98,7 @@ fn output_folder(config: &Config) -> Result<NewFolder> {
     if let Some(out) = &config.out {
         return NewFolder::prepare(out);
     }
-    let stem = config.data.as_deref().and_then(Path::file_stem);
-    let name = stem.map_or("liber-primus".into(), |stem| stem.to_string_lossy());
+    let name = text_name(config).unwrap_or("liber-primus".into());
     let mut number = 1;
     loop {
         let folder = match number {
@@ -170,7 +170,7 @@ impl Job for Training<'_> {
                 Level::Word => words,
             },
             sampling: Sampling {
-                temperature: 0.8,
+                temperature: TEMPERATURE,
                 top_k: 0,
                 seed: self.config.seed,
             },
@@ -212,10 +212,15 @@ impl Training<'_> {
     }
 }
 
+/// The name of the text's file, without its extension; none for the embedded text.
+fn text_name(config: &Config) -> Option<Cow<'_, str>> {
+    let stem = config.data.as_deref()?.file_stem()?;
+    Some(stem.to_string_lossy())
+}
+
 /// "tinyshakespeare: D=64 H=256 N=32 T=64, lr 1".
 fn title(config: &Config) -> String {
-    let stem = config.data.as_deref().and_then(Path::file_stem);
-    let name = stem.map_or("Liber Primus".into(), |stem| stem.to_string_lossy());
+    let name = text_name(config).unwrap_or("Liber Primus".into());
     let Config {
         emsize,
         nhid,

@@ -50,20 +50,10 @@ pub fn matmul<F: Element>(
             a: (a_i, a.1.strides()),
             b: (b_i, b.1.strides()),
         };
-        let accumulate = bias.is_some() || write == Write::Accumulate;
         match Cut::of((m, n, k)) {
             Cut::Output(tiles) => operands.in_tiles(c_i, bias, write, &tiles, threads),
-            cut => {
-                if let Some(bias) = bias {
-                    c_i.chunks_exact_mut(n)
-                        .for_each(|row| add_bias(bias, row, write));
-                }
-                match cut {
-                    Cut::Depth(ranges) => {
-                        operands.along_depth(c_i, accumulate, &ranges, partials, threads);
-                    }
-                    _ => operands.product(c_i, accumulate),
-                }
+            Cut::Depth(ranges) => {
+                operands.along_depth(c_i, bias, write, &ranges, partials, threads);
             }
         }
     }
@@ -79,8 +69,7 @@ fn add_bias<F: Element>(bias: &[F], row: &mut [F], write: Write) {
 
 /// How a product is cut into tasks.
 enum Cut {
-    Nowhere,
-    /// Rows and columns of C.
+    /// Rows and columns of C; one tile where it does not pay to cut.
     Output(Vec<(Range<usize>, Range<usize>)>),
     /// Ranges of k.
     Depth(Vec<Range<usize>>),
@@ -89,36 +78,24 @@ enum Cut {
 impl Cut {
     fn of((m, n, k): (usize, usize, usize)) -> Self {
         let tasks = (m * n * k / TASK).min(MAX_TASKS);
-        let along = |length: usize, least: usize| ranges(length, tasks.min(length / least));
-        if tasks < 2 {
-            return Cut::Nowhere;
-        }
-        let depth = ranges(k, tasks.min(k / MIN_DEPTH).min(MAX_DEPTHS));
+        let along = |length: usize, least: usize| ranges(length, tasks.min(length / least).max(1));
+        let depth = along(k, MIN_DEPTH.max(k / MAX_DEPTHS));
         if k >= 2 * m.max(n) && depth.len() > 1 {
             return Cut::Depth(depth);
         }
-        let tiles: Vec<_> = if n > m {
-            along(n, MIN_SIDE)
-                .into_iter()
-                .map(|columns| (0..m, columns))
-                .collect()
+        Cut::Output(if n > m {
+            let columns = along(n, MIN_SIDE).into_iter();
+            columns.map(|columns| (0..m, columns)).collect()
         } else {
-            along(m, MIN_SIDE)
-                .into_iter()
-                .map(|rows| (rows, 0..n))
-                .collect()
-        };
-        if tiles.len() < 2 {
-            Cut::Nowhere
-        } else {
-            Cut::Output(tiles)
-        }
+            let rows = along(m, MIN_SIDE).into_iter();
+            rows.map(|rows| (rows, 0..n)).collect()
+        })
     }
 }
 
 /// `0..length` in `count` ranges of nearly the same length.
 fn ranges(length: usize, count: usize) -> Vec<Range<usize>> {
-    let bound = |i: usize| i * length / count.max(1);
+    let bound = |i: usize| i * length / count;
     (0..count).map(|i| bound(i)..bound(i + 1)).collect()
 }
 
@@ -182,7 +159,7 @@ impl<F: Element> Operands<'_, F> {
             // SAFETY: as above; the rows borrowed for the bias are no longer used.
             unsafe { self.task(c, ranges, accumulate) }
         };
-        if threads > 1 {
+        if threads > 1 && tiles.len() > 1 {
             tiles.par_iter().for_each(task);
         } else {
             tiles.iter().for_each(task);
@@ -193,12 +170,18 @@ impl<F: Element> Operands<'_, F> {
     fn along_depth(
         self,
         c: &mut [F],
-        accumulate: bool,
+        bias: Option<&[F]>,
+        write: Write,
         ranges: &[Range<usize>],
         partials: &mut Vec<F>,
         threads: usize,
     ) {
         let (m, n, _) = self.shape;
+        if let Some(bias) = bias {
+            let rows = c.chunks_exact_mut(n);
+            rows.for_each(|row| add_bias(bias, row, write));
+        }
+        let accumulate = bias.is_some() || write == Write::Accumulate;
         partials.resize(partials.len().max(ranges.len() * m * n), F::zero());
         let partials = &mut partials[..ranges.len() * m * n];
         let task = |(range, partial): (&Range<usize>, &mut [F])| {
@@ -326,6 +309,28 @@ mod tests {
                 assert_eq!(c[i + 1], w + bias[i % n] + 1.0);
             }
             assert_eq!((c[0], c[m * n + 1]), (1.0, 1.0));
+        }
+    }
+
+    #[test]
+    fn an_empty_product_is_no_error() {
+        for (m, n, k) in [(0, 3, 2), (3, 0, 2), (3, 2, 0)] {
+            let (am, bm) = (Matrix::new(m, k), Matrix::new(k, n));
+            let (a, b) = (vec![1.0; m * k], vec![1.0; k * n]);
+            let (bias, mut c) = (vec![5.0; n], vec![f64::NAN; m * n]);
+            let cm = (c.as_mut_slice(), Matrix::new(m, n));
+            let scratch = &mut Vec::new();
+            matmul(
+                (&a, am),
+                (&b, bm),
+                Some(&bias),
+                cm,
+                Write::Overwrite,
+                scratch,
+                2,
+            )
+            .unwrap();
+            assert!(c.iter().all(|&c| c == 5.0));
         }
     }
 
