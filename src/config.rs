@@ -133,9 +133,18 @@ pub struct Config {
         help_heading = "Run"
     )]
     pub log_interval: usize,
-    /// Folder for the trained model, which must not exist yet [default: runs/NAME-OF-THE-TEXT]
+    /// Steps between two validations, beside the one after each epoch; 0 for none
+    #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = "Run")]
+    pub eval_interval: usize,
+    /// Steps between two checkpoints, beside the one after each validation; 0 for none
+    #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = "Run")]
+    pub save_interval: usize,
+    /// Newest checkpoints to keep; the last and the best are kept anyway
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Run")]
+    pub keep: usize,
+    /// Folder of the run, which must not exist yet [default: runs/NAME-OF-THE-TEXT]
     #[arg(long, value_name = "FOLDER", help_heading = "Run")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing)]
     pub out: Option<PathBuf>,
 }
 
@@ -174,14 +183,14 @@ impl Config {
         self.to_toml().map(drop)
     }
 
-    /// The settings as TOML, which can be read again.
+    /// The settings as TOML, which can be read again. Where the run is does not belong to them.
     ///
     /// # Errors
     /// [`crate::Error::Config`] for a path that is not UTF-8.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|_| Error::Config {
-            field: "data, valid or out",
-            value: format!("{:?}", [&self.data, &self.valid, &self.out]),
+            field: "data or valid",
+            value: format!("{:?}", [&self.data, &self.valid]),
             expected: "paths that are UTF-8".to_owned(),
         })
     }

@@ -75,6 +75,17 @@ pub enum Error {
         expected: String,
     },
 
+    /// A setting cannot change in the middle of a run.
+    #[error("{field} = {value} cannot be used with --resume: {reason}")]
+    Fixed {
+        /// The setting, by its name on the command line.
+        field: String,
+        /// The value that was asked for.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+
     /// An operand of an op has the wrong size.
     #[error("{op}: {operand} has {found} elements, expected {expected}")]
     Shape {
@@ -194,12 +205,16 @@ pub enum Error {
     },
 
     /// Training went wrong: the loss is not a number, or far beyond that of guessing.
-    #[error("training diverged: the loss is {loss:.3e} at step {step}; lower --lr or set --clip")]
+    #[error(
+        "training diverged: at step {step} the loss is {loss:.3e} and the gradient's norm {gradient_norm:.3e}; lower --lr or set --clip"
+    )]
     Diverged {
-        /// The step of the log line that found it.
+        /// The step that it was found at.
         step: u64,
         /// The loss.
         loss: f64,
+        /// The norm of all gradients before clipping; NaN where it is not measured.
+        gradient_norm: f64,
     },
 
     /// The text to continue holds something that the model does not know.
@@ -230,9 +245,15 @@ impl Error {
         move |source| Error::Write { path, source }
     }
 
+    /// [`Error::Run`] for `path`.
+    pub(crate) fn run(path: &Path, what: String) -> Error {
+        let path = path.to_owned();
+        Error::Run { path, what }
+    }
+
     /// Is this the user's usage rather than a failure? The command line exits with 2, not 1.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Error::Config { .. })
+        matches!(self, Error::Config { .. } | Error::Fixed { .. })
     }
 }
 

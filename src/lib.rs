@@ -1,7 +1,8 @@
 //! Train recurrent language models on any GPU.
 //!
 //! A token's way is [`data`] → [`model`] → [`ops`] → [`device`] and its shaders, and back:
-//! [`train`] runs it, [`optimizer`] updates, [`checkpoint`] saves, [`generate`] samples, and
+//! [`train`] runs it, [`optimizer`] updates, [`checkpoint`] saves into a [`run`]'s folder,
+//! [`generate`] samples, and
 //! [`parity`] holds a device to the f64 reference.
 //!
 //! ```
@@ -44,6 +45,7 @@ pub mod ops;
 pub mod optimizer;
 pub mod parity;
 pub mod plot;
+pub mod run;
 pub mod train;
 
 pub use error::{Error, Result};

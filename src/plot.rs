@@ -25,7 +25,7 @@ pub fn loss_curve(path: &Path, title: &str, events: &[Event]) -> Result<()> {
         path: path.to_owned(),
         what: format!("drawing the loss curve failed: {e}"),
     })?;
-    crate::checkpoint::write(path, picture.as_bytes())
+    crate::checkpoint::folder::replace(path, picture.as_bytes())
 }
 
 fn draw(
@@ -97,6 +97,9 @@ fn curves(events: &[Event]) -> (Curve, Curve) {
                 epochs.push((step as f64, loss));
                 valid.extend(valid_loss.map(|loss| (step as f64, loss)));
             }
+            Event::Evaluation {
+                step, valid_loss, ..
+            } => valid.push((step as f64, valid_loss)),
         }
     }
     if intervals.len() > epochs.len() {

@@ -1,11 +1,14 @@
-//! The training loop: window → loss → gradient → update → log → evaluate.
+//! The training loop: window → loss → gradient → update → log → evaluate → save.
 
+use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{Checkpoint, Tensors, Weights, sha256_of_ids};
 use crate::config::Config;
-use crate::data::{Corpus, Windows};
+use crate::data::{Corpus, Vocabulary, Windows};
 use crate::error::{Error, Result};
 use crate::model::RnnLm;
 use crate::ops::Ops;
@@ -17,8 +20,11 @@ const LOSSES_SUMMED: u64 = 256;
 /// Nats per token from which on training counts as failed. Guessing costs ln V, less than 23.
 const DIVERGED: f64 = 1e4;
 
+/// The name of the hidden state among a checkpoint's tensors.
+const HIDDEN: &str = "hidden";
+
 /// What training has to tell. A line of `metrics.jsonl` each.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
     /// Some steps are done.
@@ -31,8 +37,22 @@ pub enum Event {
         loss: f64,
         /// The learning rate.
         lr: f64,
+        /// The norm of all gradients at the last step, before clipping; none without clipping.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gradient_norm: Option<f64>,
         /// Tokens per second since the last event of this kind.
         tokens_per_second: f64,
+        /// Seconds of training so far.
+        seconds: f64,
+    },
+    /// The model was validated in the middle of an epoch.
+    Evaluation {
+        /// Steps since the beginning.
+        step: u64,
+        /// The epoch under way, from 1.
+        epoch: usize,
+        /// Loss on the validation part, in nats per token.
+        valid_loss: f64,
         /// Seconds of training so far.
         seconds: f64,
     },
@@ -45,11 +65,74 @@ pub enum Event {
         /// Its mean loss, in nats per token.
         loss: f64,
         /// Loss on the validation part, if there is one.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         valid_loss: Option<f64>,
         /// Seconds of training so far.
         seconds: f64,
     },
+}
+
+/// What [`Trainer::advance`] comes back for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Advance {
+    /// There is something to tell.
+    Event(Event),
+    /// This is a good moment to save a checkpoint.
+    Save,
+    /// `stop` said to stop. Training can go on from here.
+    Stopped,
+    /// All epochs are done.
+    Finished,
+}
+
+/// The lowest validation loss so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The step that it was reached at.
+    pub step: u64,
+    /// The loss, in nats per token.
+    pub loss: f64,
+}
+
+/// Where training stands, apart from tensors.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// The epoch under way, from 0.
+    pub epoch: usize,
+    /// The epoch's windows that are done.
+    pub window: usize,
+    /// Sum of the losses that are still on the device.
+    pub loss_on_device: f64,
+    /// Steps whose losses have been taken from the device.
+    pub taken: u64,
+    /// Sum and number of the losses taken since the last line of the log.
+    pub recent_loss: (f64, u64),
+    /// Sum and number of the losses taken in this epoch.
+    pub epoch_loss: (f64, u64),
+    /// The step of the last evaluation in the middle of an epoch.
+    pub evaluated: u64,
+    /// The lowest validation loss so far, if there is a validation part.
+    pub best: Option<Best>,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// SHA-256 of the training and of the validation part, as token ids.
+    pub text: (String, String),
+    /// The device that computed it, in words.
+    pub device: String,
+    /// Length of the log in bytes.
+    pub log_bytes: u64,
+}
+
+/// All that training needs, beside the weights, to go on as if it had never stopped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Where it stands.
+    pub progress: Progress,
+    /// The hidden state, inside an epoch, and the optimizer's state.
+    pub tensors: Tensors,
 }
 
 /// Trains one model on one device.
@@ -66,6 +149,9 @@ pub struct Trainer<'a, O: Ops> {
     /// The learning rate of the last step.
     rate: f64,
     progress: Progress,
+    clock: Clock,
+    /// What is still to be told about the last step.
+    due: VecDeque<Advance>,
 }
 
 impl<'a, O: Ops> Trainer<'a, O> {
@@ -84,7 +170,13 @@ impl<'a, O: Ops> Trainer<'a, O> {
             inputs: vec![0; train.tokens()],
             targets: vec![0; train.tokens()],
             rate: config.lr,
-            progress: Progress::new(train.tokens()),
+            progress: Progress {
+                text: (sha256_of_ids(&corpus.train), sha256_of_ids(&corpus.valid)),
+                device: ops.describe(),
+                ..Progress::default()
+            },
+            clock: Clock::new(0, 0.0),
+            due: VecDeque::new(),
             config: config.clone(),
             train,
             valid,
@@ -96,83 +188,220 @@ impl<'a, O: Ops> Trainer<'a, O> {
         self.config.epochs as u64 * self.train.count() as u64
     }
 
-    /// Trains all epochs, or until `stop` says so between two steps. Returns whether it was stopped.
+    /// Seconds of training so far, those before a resume included.
+    pub fn seconds(&self) -> f64 {
+        self.clock.seconds()
+    }
+
+    /// Where training stands.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Trains until there is something to tell, or `stop`, asked between two steps, says to stop.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the loss is no longer a number; as the ops.
-    pub fn run(
-        &mut self,
-        ops: &mut O,
-        mut stop: impl FnMut() -> bool,
-        mut on_event: impl FnMut(Event) -> Result<()>,
-    ) -> Result<bool> {
-        for epoch in 0..self.config.epochs {
-            self.model.rnn.reset_state();
-            // Each pass starts one step later than the one before, as far as steps are left over:
-            // so it is not always the same tokens that are left out, nor the same places where
-            // windows end.
-            let start = epoch % (self.train.slack() + 1);
-            for index in 0..self.train.count() {
-                self.step(ops, epoch, start, index)?;
-                let stopped = stop();
-                let step = self.progress.step;
-                if stopped || step.is_multiple_of(self.config.log_interval as u64) {
-                    let loss = self.take_loss(ops)?;
-                    on_event(self.progress.steps(epoch, loss, self.rate))?;
-                } else if step.is_multiple_of(LOSSES_SUMMED) {
-                    self.take_loss(ops)?;
-                }
-                if stopped {
-                    return Ok(true);
-                }
+    pub fn advance(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<Advance> {
+        loop {
+            if let Some(due) = self.due.pop_front() {
+                return Ok(due);
             }
-            self.take_loss(ops)?;
-            let valid_loss = self.validate(ops, &mut stop)?;
+            if self.progress.epoch >= self.config.epochs {
+                return Ok(Advance::Finished);
+            }
             if stop() {
-                return Ok(true);
+                return Ok(Advance::Stopped);
             }
-            on_event(self.progress.epoch(epoch, valid_loss))?;
+            let done = if self.progress.window == self.train.count() {
+                self.end_epoch(ops, stop)?
+            } else if self.evaluation_is_due() {
+                self.evaluate_inside(ops, stop)?
+            } else {
+                self.step(ops)?;
+                self.after_step(ops)?;
+                true
+            };
+            if !done {
+                return Ok(Advance::Stopped);
+            }
         }
-        Ok(false)
     }
 
-    fn step(&mut self, ops: &mut O, epoch: usize, start: usize, index: usize) -> Result<()> {
+    fn step(&mut self, ops: &mut O) -> Result<()> {
+        let Progress { epoch, window, .. } = self.progress;
+        if window == 0 {
+            self.model.rnn.reset_state();
+        }
         let done = self.progress.step as f64 / self.total_steps() as f64;
         self.rate = self.config.rate(epoch, done);
         self.sgd.set_rate(ops, self.rate)?;
+        // Each pass starts one step later than the one before, as far as steps are left over: so
+        // it is not always the same tokens that are left out, nor the same places where windows
+        // end.
+        let start = epoch % (self.train.slack() + 1);
         self.train
-            .fill(start, index, &mut self.inputs, &mut self.targets);
+            .fill(start, window, &mut self.inputs, &mut self.targets);
         self.model.forward(ops, &self.inputs, &self.targets)?;
         self.model.backward(ops)?;
         self.sgd.step(ops, &mut self.model)?;
         ops.submit()?;
         self.progress.step += 1;
+        self.progress.window += 1;
         Ok(())
     }
 
-    /// Takes the losses of the steps since they were last taken; the mean since the last event.
+    /// Takes losses, and makes a line of the log or a checkpoint due.
+    fn after_step(&mut self, ops: &mut O) -> Result<()> {
+        let step = self.progress.step;
+        if step.is_multiple_of(self.config.log_interval as u64) {
+            let loss = self.take_loss(ops)?;
+            let norm = match self.config.max_norm() {
+                Some(_) => Some(self.sgd.gradient_norm(ops)?),
+                None => None,
+            };
+            let event = self.steps_event(loss, norm);
+            self.due.push_back(Advance::Event(event));
+        } else if step.is_multiple_of(LOSSES_SUMMED) {
+            self.take_loss(ops)?;
+        }
+        let save = is_due(step, self.config.save_interval);
+        // At an epoch's end it is saved anyway.
+        if save && self.progress.window < self.train.count() {
+            self.due.push_back(Advance::Save);
+        }
+        Ok(())
+    }
+
+    fn steps_event(&mut self, loss: f64, gradient_norm: Option<f64>) -> Event {
+        let step = self.progress.step;
+        let tokens = self.train.tokens() as f64;
+        self.progress.recent_loss = (0.0, 0);
+        Event::Steps {
+            step,
+            epoch: self.progress.epoch + 1,
+            loss,
+            lr: self.rate,
+            gradient_norm,
+            tokens_per_second: self.clock.steps_per_second(step) * tokens,
+            seconds: self.clock.seconds(),
+        }
+    }
+
+    /// Validates, and begins the next epoch; false if `stop` came in between.
+    fn end_epoch(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<bool> {
+        self.take_loss(ops)?;
+        let valid_loss = self.evaluate(ops, stop)?;
+        if self.valid.is_some() && valid_loss.is_none() {
+            return Ok(false);
+        }
+        self.note_best(valid_loss);
+        let (sum, count) = std::mem::take(&mut self.progress.epoch_loss);
+        self.progress.epoch += 1;
+        self.progress.window = 0;
+        self.due.push_back(Advance::Event(Event::Epoch {
+            step: self.progress.step,
+            epoch: self.progress.epoch,
+            loss: sum / count as f64,
+            valid_loss,
+            seconds: self.clock.seconds(),
+        }));
+        self.due.push_back(Advance::Save);
+        Ok(true)
+    }
+
+    fn evaluation_is_due(&self) -> bool {
+        let Progress {
+            step, evaluated, ..
+        } = self.progress;
+        self.valid.is_some()
+            && self.progress.window > 0
+            && is_due(step, self.config.eval_interval)
+            && evaluated != step
+    }
+
+    /// Validates in the middle of an epoch, and goes on with the hidden state as it was; false if
+    /// `stop` came in between.
+    fn evaluate_inside(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<bool> {
+        let Some(valid_loss) = self.evaluate(ops, stop)? else {
+            return Ok(false);
+        };
+        self.note_best(Some(valid_loss));
+        self.progress.evaluated = self.progress.step;
+        self.due.push_back(Advance::Event(Event::Evaluation {
+            step: self.progress.step,
+            epoch: self.progress.epoch + 1,
+            valid_loss,
+            seconds: self.clock.seconds(),
+        }));
+        self.due.push_back(Advance::Save);
+        Ok(true)
+    }
+
+    fn note_best(&mut self, loss: Option<f64>) {
+        let step = self.progress.step;
+        let lowest = self.progress.best.map_or(f64::INFINITY, |best| best.loss);
+        if let Some(loss) = loss.filter(|loss| *loss < lowest) {
+            self.progress.best = Some(Best { step, loss });
+        }
+    }
+
+    /// Takes the losses of the steps since they were last taken; the mean since the last line of
+    /// the log.
     fn take_loss(&mut self, ops: &mut O) -> Result<f64> {
         let sum = self.model.take_loss_sum(ops)?;
-        self.progress.add_losses(sum);
-        let (sum, steps) = self.progress.recent;
+        let progress = &mut self.progress;
+        let steps = progress.step - progress.taken;
+        progress.taken = progress.step;
+        for total in [&mut progress.recent_loss, &mut progress.epoch_loss] {
+            total.0 += sum;
+            total.1 += steps;
+        }
+        let (sum, steps) = progress.recent_loss;
         let mean = if steps == 0 { 0.0 } else { sum / steps as f64 };
         // Also false for NaN.
         if mean < DIVERGED {
             return Ok(mean);
         }
-        Err(Error::Diverged {
-            step: self.progress.step,
-            loss: mean,
-        })
+        Err(self.diverged(ops, mean))
     }
 
-    /// The mean loss over the validation part's windows, from a state of zeros on; nothing of use if
-    /// `stop` says to stop.
-    fn validate(&mut self, ops: &mut O, mut stop: impl FnMut() -> bool) -> Result<Option<f64>> {
-        let Some(valid) = &self.valid else {
+    fn diverged(&self, ops: &mut O, loss: f64) -> Error {
+        let norm = self.sgd.gradient_norm(ops).unwrap_or(f64::NAN);
+        Error::Diverged {
+            step: self.progress.step,
+            loss,
+            gradient_norm: norm,
+        }
+    }
+
+    /// The mean loss over the validation part's windows, from a state of zeros on. None without a
+    /// validation part, or if `stop` says to stop. The hidden state and the losses of training are
+    /// left as they were.
+    ///
+    /// # Errors
+    /// As the ops.
+    pub fn evaluate(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<Option<f64>> {
+        let Some(valid) = self.valid else {
             return Ok(None);
         };
         let begun = Instant::now();
+        let hidden = self.model.rnn.next_state(ops)?;
+        let on_device = self.model.loss_sum(ops)?;
+        self.model.set_loss_sum(ops, O::Elem::default())?;
+        let loss = self.validate(ops, &valid, stop);
+        self.model.set_loss_sum(ops, on_device)?;
+        self.model.rnn.set_state(ops, &hidden)?;
+        self.clock.pause(begun.elapsed());
+        loss
+    }
+
+    fn validate(
+        &mut self,
+        ops: &mut O,
+        valid: &Windows<'_>,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<f64>> {
         self.model.rnn.reset_state();
         let mut sum = 0.0;
         for index in 0..valid.count() {
@@ -187,47 +416,96 @@ impl<'a, O: Ops> Trainer<'a, O> {
                 return Ok(None);
             }
         }
-        self.progress.pause(begun.elapsed());
         Ok(Some(sum / valid.count() as f64))
     }
 }
 
-/// Counts steps, losses and time.
+impl<O: Ops<Elem = f32>> Trainer<'_, O> {
+    /// The model and where its training stands, to be saved.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] if a weight or the loss is not a number: such a model is not worth
+    /// saving; as the ops.
+    pub fn checkpoint(&mut self, ops: &mut O, vocabulary: &Vocabulary) -> Result<Checkpoint> {
+        let weights = Weights::of(ops, &self.model)?;
+        let on_device = self.model.loss_sum(ops)?;
+        if !weights.are_finite() || !on_device.is_finite() {
+            return Err(self.diverged(ops, f64::from(on_device)));
+        }
+        let mut tensors = Tensors::new();
+        if self.progress.window > 0 {
+            let hidden = self.model.rnn.next_state(ops)?;
+            let shape = vec![self.config.batch_size, self.config.nhid];
+            tensors.insert(HIDDEN.to_owned(), (shape, hidden));
+        }
+        let progress = Progress {
+            loss_on_device: f64::from(on_device),
+            seconds: self.clock.seconds(),
+            ..self.progress.clone()
+        };
+        Ok(Checkpoint {
+            config: self.config.clone(),
+            vocabulary: vocabulary.clone(),
+            weights,
+            state: Some(State { progress, tensors }),
+        })
+    }
+
+    /// Goes on from a checkpoint, read from `path`, of the same sizes and the same text.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if the checkpoint does not fit; as the ops.
+    pub fn restore(&mut self, ops: &mut O, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let unfit = |what: &str| Error::run(path, what.to_owned());
+        let state = checkpoint.state.as_ref();
+        let state = state.ok_or_else(|| unfit("it has weights only; use it with --init-from"))?;
+        if state.progress.text != self.progress.text {
+            return Err(unfit("the text is not the one that it was trained on"));
+        }
+        if state.progress.window > self.train.count() {
+            return Err(unfit("its position is behind the end of the text"));
+        }
+        checkpoint.weights.put(ops, &mut self.model)?;
+        self.model.rnn.reset_state();
+        if state.progress.window > 0 {
+            let hidden = state.tensors.get(HIDDEN);
+            let (_, hidden) = hidden.ok_or_else(|| unfit("it has no hidden state"))?;
+            self.model.rnn.set_state(ops, hidden)?;
+        }
+        let on_device = state.progress.loss_on_device as f32;
+        self.model.set_loss_sum(ops, on_device)?;
+        self.progress = Progress {
+            device: ops.describe(),
+            ..state.progress.clone()
+        };
+        self.clock = Clock::new(self.progress.step, self.progress.seconds);
+        self.due.clear();
+        Ok(())
+    }
+}
+
+/// Is something due at `step` that is due every `interval` steps, or never if that is 0?
+fn is_due(step: u64, interval: usize) -> bool {
+    interval > 0 && step > 0 && step.is_multiple_of(interval as u64)
+}
+
+/// Measures time spent on training.
 #[derive(Debug)]
-struct Progress {
-    tokens_a_step: usize,
-    step: u64,
-    /// Sum and number of the losses since the last event, and of this epoch.
-    recent: (f64, u64),
-    epoch: (f64, u64),
-    /// Steps whose losses were taken.
-    taken: u64,
+struct Clock {
     begun: Instant,
-    /// When the last event was, and the step it was at.
+    /// Seconds of earlier processes.
+    before: f64,
+    /// When the speed was last asked for, and the step it was at.
     last: (Instant, u64),
 }
 
-impl Progress {
-    fn new(tokens_a_step: usize) -> Self {
+impl Clock {
+    fn new(step: u64, before: f64) -> Self {
         let now = Instant::now();
-        Progress {
-            tokens_a_step,
-            step: 0,
-            recent: (0.0, 0),
-            epoch: (0.0, 0),
-            taken: 0,
+        Clock {
             begun: now,
-            last: (now, 0),
-        }
-    }
-
-    /// Adds the sum of the losses of the steps not taken yet.
-    fn add_losses(&mut self, sum: f64) {
-        let steps = self.step - self.taken;
-        self.taken = self.step;
-        for total in [&mut self.recent, &mut self.epoch] {
-            total.0 += sum;
-            total.1 += steps;
+            before,
+            last: (now, step),
         }
     }
 
@@ -237,29 +515,14 @@ impl Progress {
         self.last.0 += time;
     }
 
-    fn steps(&mut self, epoch: usize, loss: f64, lr: f64) -> Event {
-        let now = Instant::now();
-        let (before, step_before) = std::mem::replace(&mut self.last, (now, self.step));
-        self.recent = (0.0, 0);
-        let tokens = (self.step - step_before) as f64 * self.tokens_a_step as f64;
-        Event::Steps {
-            step: self.step,
-            epoch: epoch + 1,
-            loss,
-            lr,
-            tokens_per_second: tokens / (now - before).as_secs_f64(),
-            seconds: (now - self.begun).as_secs_f64(),
-        }
+    fn seconds(&self) -> f64 {
+        self.before + self.begun.elapsed().as_secs_f64()
     }
 
-    fn epoch(&mut self, epoch: usize, valid_loss: Option<f64>) -> Event {
-        let (sum, count) = std::mem::replace(&mut self.epoch, (0.0, 0));
-        Event::Epoch {
-            step: self.step,
-            epoch: epoch + 1,
-            loss: sum / count as f64,
-            valid_loss,
-            seconds: self.begun.elapsed().as_secs_f64(),
-        }
+    /// Since this was last asked for.
+    fn steps_per_second(&mut self, step: u64) -> f64 {
+        let now = Instant::now();
+        let (then, before) = std::mem::replace(&mut self.last, (now, step));
+        (step - before) as f64 / (now - then).as_secs_f64()
     }
 }

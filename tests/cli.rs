@@ -1,7 +1,7 @@
 //! The command line as people meet it: a process, its exit code, its output, its files.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A model so small that it trains in a moment.
@@ -81,6 +81,31 @@ fn listing(folder: &Path) -> Vec<String> {
     found
 }
 
+/// The newest checkpoint of a run.
+fn last(run: &Path) -> PathBuf {
+    let checkpoints = run.join("checkpoints");
+    let name = fs::read_to_string(checkpoints.join("last")).expect("a last checkpoint");
+    checkpoints.join(name)
+}
+
+/// The weights of a run's newest checkpoint.
+fn weights(run: &Path) -> Vec<u8> {
+    fs::read(last(run).join("model.safetensors")).expect("weights")
+}
+
+/// The log of a run, without the fields that a clock gives.
+fn log(run: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
+    let event = |line| {
+        let mut event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        for field in ["seconds", "tokens_per_second"] {
+            event.as_object_mut().expect("an event").remove(field);
+        }
+        event
+    };
+    text.lines().map(event).collect()
+}
+
 /// A text of ten lines.
 fn text_in(folder: &Path) -> String {
     let lines =
@@ -111,14 +136,17 @@ fn training_leaves_a_run_that_generates() {
     assert!(stdout(&output).chars().count() > 300, "a sample");
     let run = folder.path().join("runs/liber-primus");
     for file in [
-        "model.safetensors",
-        "tokenizer.json",
         "config.toml",
+        "tokenizer.json",
         "metrics.jsonl",
+        "summary.json",
         "loss.svg",
+        "checkpoints/last",
+        "checkpoints/best",
     ] {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
+    assert!(last(&run).join("model.safetensors").is_file());
     assert!(
         fs::read_to_string(run.join("loss.svg"))
             .unwrap()
@@ -160,7 +188,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_folder() {
     for seed in ["7", "7", "8"] {
         succeeds(&train(folder.path(), &["--data", &text, "--seed", seed]));
     }
-    let weights = |run: &str| fs::read(folder.path().join(run).join("model.safetensors")).unwrap();
+    let weights = |run: &str| weights(&folder.path().join(run));
     assert_eq!(weights("runs/text"), weights("runs/text-2"));
     assert_ne!(weights("runs/text"), weights("runs/text-3"));
 }
@@ -184,10 +212,7 @@ fn runs_at_the_same_time_take_folders_of_their_own() {
     });
     outputs.iter().for_each(succeeds);
     for run in ["runs/text", "runs/text-2", "runs/text-3"] {
-        assert!(
-            folder.path().join(run).join("model.safetensors").is_file(),
-            "{run}"
-        );
+        assert!(!weights(&folder.path().join(run)).is_empty(), "{run}");
     }
 }
 
@@ -393,7 +418,7 @@ fn a_run_that_is_not_one_is_named() {
         "1e-39",
     ];
     fails(folder.path(), &coldest, 2, "temperature = ");
-    let weights = folder.path().join("run/model.safetensors");
+    let weights = last(&folder.path().join("run")).join("model.safetensors");
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();
     fails(
@@ -405,12 +430,22 @@ fn a_run_that_is_not_one_is_named() {
 }
 
 #[test]
-fn an_exploding_loss_is_reported() {
+fn an_exploding_loss_is_reported_and_the_last_good_checkpoint_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let hot = [
-        "train", "--device", "cpu", "--lr", "1e30", "--clip", "0", "--epochs", "1",
-    ];
-    fails(folder.path(), &hot, 1, "lower --lr or set --clip");
+    let hot = ["--lr", "1e30", "--clip", "0", "--out", "run"];
+    let output = train(folder.path(), &hot);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    for words in ["lower --lr or set --clip", "--resume run"] {
+        assert!(text.contains(words), "{text}");
+    }
+    let summary = fs::read_to_string(folder.path().join("run/summary.json")).unwrap();
+    assert!(summary.contains("diverged"), "{summary}");
+    let cold = ["train", "--device", "cpu", "--resume", "run", "--lr", "0.5"];
+    succeeds(&bptt(
+        folder.path(),
+        &[&cold[..], &["--clip", "2"]].concat(),
+    ));
 }
 
 #[test]
@@ -431,41 +466,160 @@ fn parity_of_the_cpu_path_passes_and_reports_as_json() {
     assert!(ops.len() >= 16 && ops.iter().all(|op| op["failed"] == 0));
 }
 
+/// Trains until the first line of the log, then sends a signal; the exit code and what was said.
 #[cfg(unix)]
-#[test]
-fn ctrl_c_saves_the_model_and_says_where() {
+fn interrupted(folder: &Path, arguments: &[&str], signal: &str) -> (Option<i32>, Vec<String>) {
     use std::io::{BufRead, BufReader};
-    let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_bptt"))
-        .args([
-            "train",
-            "--device",
-            "cpu",
-            "--out",
-            "run",
-            "--log-interval",
-            "1",
-            "--epochs",
-            "1000",
-        ])
-        .current_dir(folder.path())
+        .args(arguments)
+        .current_dir(folder)
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the binary starts");
     let mut log = BufReader::new(child.stderr.take().expect("stderr")).lines();
     let first = log.find(|line| line.as_ref().is_ok_and(|l| l.starts_with("step ")));
     assert!(first.is_some(), "training began");
-    let interrupt = format!("kill -INT {}", child.id());
-    let sent = Command::new("sh").args(["-c", &interrupt]).status();
+    let kill = format!("kill -{signal} {}", child.id());
+    let sent = Command::new("sh").args(["-c", &kill]).status();
     assert!(sent.expect("a shell").success());
     let rest: Vec<String> = log.map_while(Result::ok).collect();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
-    assert!(
-        rest.last().unwrap().contains("the model so far is in run"),
-        "{rest:?}"
-    );
+    (child.wait().unwrap().code(), rest)
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_and_killed_runs_go_on_to_the_same_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let base = [
+        "train",
+        "--device",
+        "cpu",
+        "--data",
+        &text,
+        "--valid-fraction",
+        "0.2",
+    ];
+    let sizes = [
+        "--nhid",
+        "16",
+        "--batch-size",
+        "2",
+        "--bptt",
+        "5",
+        "--epochs",
+        "12",
+    ];
+    let logging = [
+        "--log-interval",
+        "7",
+        "--save-interval",
+        "25",
+        "--eval-interval",
+        "40",
+    ];
+    let flags = [&base[..], &sizes, &logging].concat();
     succeeds(&bptt(
         folder.path(),
-        &["generate", "run", "--device", "cpu", "--length", "5"],
+        &[&flags[..], &["--out", "whole"]].concat(),
     ));
+    let whole = folder.path().join("whole");
+
+    for (signal, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
+        let out = ["--out", signal];
+        let (found, rest) = interrupted(folder.path(), &[&flags[..], &out].concat(), signal);
+        assert_eq!(found, code, "{rest:?}");
+        if code.is_some() {
+            let hint = format!("bptt train --resume {signal}");
+            assert!(rest.iter().any(|line| line.contains(&hint)), "{rest:?}");
+            let generate = ["generate", signal, "--device", "cpu", "--length", "5"];
+            succeeds(&bptt(folder.path(), &generate));
+        }
+        let run = folder.path().join(signal);
+        fs::write(run.join("checkpoints/.bptt-half"), "").unwrap();
+        succeeds(&bptt(folder.path(), &["train", "--resume", signal]));
+        assert_eq!(weights(&run), weights(&whole), "{signal}");
+        assert_eq!(log(&run), log(&whole), "{signal}");
+        assert_eq!(names_in(&run), names_in(&whole), "{signal}");
+    }
+
+    // From a checkpoint in the middle, too.
+    let middle = names_in(&whole.join("checkpoints"));
+    let middle = middle
+        .iter()
+        .find(|name| name.starts_with("step-"))
+        .unwrap();
+    let (before, events) = (weights(&whole), log(&whole));
+    let path = whole.join("checkpoints").join(middle).display().to_string();
+    succeeds(&bptt(folder.path(), &["train", "--resume", &path]));
+    assert_eq!((weights(&whole), log(&whole)), (before, events));
+}
+
+/// The names of what is in a folder, and in its checkpoints.
+fn names_in(folder: &Path) -> Vec<String> {
+    let name = |path: String| {
+        Some(
+            Path::new(&path)
+                .strip_prefix(folder)
+                .ok()?
+                .display()
+                .to_string(),
+        )
+    };
+    listing(folder).into_iter().filter_map(name).collect()
+}
+
+#[test]
+fn a_run_goes_on_only_as_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    succeeds(&train(folder.path(), &["--data", &text, "--out", "run"]));
+    let resume = |more: &[&'static str]| [&["train", "--resume", "run"][..], more].concat();
+    fails(folder.path(), &resume(&["--nhid", "17"]), 2, "nhid = 17");
+    fails(
+        folder.path(),
+        &resume(&["--out", "other"]),
+        2,
+        "in its own folder",
+    );
+    fails(
+        folder.path(),
+        &resume(&["--data", "README"]),
+        1,
+        "cannot read README",
+    );
+    fs::write(folder.path().join("other.txt"), "other text\n".repeat(40)).unwrap();
+    let other = resume(&["--data", "other.txt"]);
+    fails(folder.path(), &other, 1, "the text is not the one");
+    fails(
+        folder.path(),
+        &["train", "--resume", "none"],
+        1,
+        "not a run",
+    );
+    // More epochs are what a run goes on for; its log goes on, too.
+    let more = resume(&["--epochs", "2"]);
+    succeeds(&bptt(folder.path(), &more));
+    let twice = ["--data", &text, "--out", "twice", "--epochs", "2"];
+    let base = ["train", "--device", "cpu"];
+    let sizes = &SMALL[..SMALL.len() - 2];
+    succeeds(&bptt(folder.path(), &[&base, sizes, &twice].concat()));
+    let (run, twice) = (folder.path().join("run"), folder.path().join("twice"));
+    assert_eq!((weights(&run), log(&run)), (weights(&twice), log(&twice)));
+    // The settings of the one make the other.
+    let config = ["train", "--config", "run/config.toml", "--epochs", "2"];
+    let out = ["--device", "cpu", "--out", "again"];
+    succeeds(&bptt(folder.path(), &[&config[..], &out].concat()));
+    assert_eq!(weights(&folder.path().join("again")), weights(&run));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_one_process_trains_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(&train(folder.path(), &["--out", "run"]));
+    let lock = fs::File::open(folder.path().join("run/lock")).unwrap();
+    lock.lock().unwrap();
+    let hint = "another process is training this run";
+    fails(folder.path(), &["train", "--resume", "run"], 1, hint);
 }

@@ -11,6 +11,7 @@ use crate::device::adapter::DeviceChoice;
 use crate::error::Result;
 use crate::generate::{Generator, Sampling};
 use crate::parity::Subject;
+use crate::run;
 
 /// The temperature of samples unless asked otherwise.
 pub const TEMPERATURE: f32 = 0.8;
@@ -42,7 +43,7 @@ pub struct Arguments {
 
 /// Prints the prompt and what follows.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let checkpoint = Checkpoint::read(&arguments.run)?;
+    let checkpoint = Checkpoint::read(&run::model_of(&arguments.run)?)?;
     let sample = Sample {
         checkpoint: &checkpoint,
         prompt: &arguments.prompt,

@@ -3,16 +3,19 @@
 mod bench;
 mod devices;
 mod generate;
+mod interrupts;
 mod on_device;
 mod parity;
 mod progress;
+mod session;
+mod settings;
 mod terminal;
 mod train;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, Result};
 
@@ -25,7 +28,8 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted by Ctrl-C (the model is saved)";
+Exit codes: 0 success, 1 failure, 2 wrong usage; 130 interrupted by Ctrl-C, 143 asked to terminate \
+(what was trained is saved)";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -44,7 +48,9 @@ enum Verb {
 /// Runs the command line of this process. Errors are one line on stderr.
 pub fn main() -> ExitCode {
     quieten_mesa();
-    match run(Arguments::parse().verb) {
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    match run(&arguments.verb, &matches) {
         Ok(code) => code,
         // Who reads the output has seen enough.
         Err(Error::Output { source }) if source.kind() == ErrorKind::BrokenPipe => {
@@ -66,12 +72,13 @@ fn quieten_mesa() {
     }
 }
 
-fn run(verb: Verb) -> Result<ExitCode> {
+fn run(verb: &Verb, matches: &ArgMatches) -> Result<ExitCode> {
+    let flags = matches.subcommand().map_or(matches, |(_, flags)| flags);
     match verb {
-        Verb::Train(arguments) => train::run(*arguments),
-        Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Train(arguments) => train::run(arguments, flags),
+        Verb::Generate(arguments) => generate::run(arguments),
         Verb::Devices => devices::run(),
-        Verb::Bench(arguments) => bench::run(&arguments),
-        Verb::Parity(arguments) => parity::run(&arguments),
+        Verb::Bench(arguments) => bench::run(arguments),
+        Verb::Parity(arguments) => parity::run(arguments),
     }
 }

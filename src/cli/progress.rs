@@ -59,6 +59,13 @@ impl Display {
                     note(&format!("{message}  {} left", duration(left)));
                 }
             }
+            Event::Evaluation {
+                step, valid_loss, ..
+            } => self.line(&format!(
+                "step {step}/{}  validation loss {valid_loss:.4}  {}",
+                self.total_steps,
+                self.level.metric(*valid_loss)
+            )),
             Event::Epoch {
                 step,
                 epoch,
@@ -77,12 +84,17 @@ impl Display {
                     duration(*seconds)
                 );
                 self.bar.set_position(*step);
-                if self.bar.is_hidden() {
-                    note(&line);
-                } else {
-                    self.bar.println(line);
-                }
+                self.line(&line);
             }
+        }
+    }
+
+    /// A line that stays.
+    fn line(&self, line: &str) {
+        if self.bar.is_hidden() {
+            note(line);
+        } else {
+            self.bar.println(line);
         }
     }
 

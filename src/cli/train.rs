@@ -1,64 +1,119 @@
 //! `bptt train`: a text in, a trained model out.
 
 use std::borrow::Cow;
-use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::generate::{Sample, TEMPERATURE};
-use super::on_device::{Job, on_device};
-use super::progress::Display;
+use clap::ArgMatches;
+
+use super::interrupts::Interrupts;
+use super::on_device::on_device;
+use super::session::{Beginning, Session};
+use super::settings;
 use super::terminal::note;
-use crate::checkpoint::{Checkpoint, NewFolder, Weights};
+use crate::checkpoint::{Checkpoint, NewFolder};
 use crate::config::Config;
-use crate::data::{Corpus, Level};
+use crate::data::Corpus;
 use crate::device::MemoryPlan;
 use crate::error::{Error, Result};
-use crate::generate::Sampling;
-use crate::parity::Subject;
-use crate::plot;
-use crate::train::{Event, Trainer};
-
-/// The log of a run, a JSON object a line.
-const METRICS: &str = "metrics.jsonl";
-/// The picture of a run.
-const LOSS_CURVE: &str = "loss.svg";
-/// Exit code after Ctrl-C (or a request to terminate), as shells have it: 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
-/// Characters and words of the sample at the end.
-const SAMPLE: (usize, usize) = (400, 80);
+use crate::run::{self, Run};
+use crate::train::State;
 
 /// The flags of `bptt train`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     config: Config,
+    /// Go on with a run: its folder, or one of its checkpoints. Other flags change its settings,
+    /// where they still can change
+    #[arg(
+        long,
+        value_name = "RUN",
+        help_heading = "Run",
+        conflicts_with = "settings"
+    )]
+    resume: Option<PathBuf>,
+    /// Settings of a run, as its config.toml; other flags change them
+    #[arg(long = "config", value_name = "FILE", help_heading = "Run")]
+    settings: Option<PathBuf>,
     /// Print sizes, memory and steps, and stop before training
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
 }
 
-/// Trains, saves, and prints a sample.
-pub fn run(arguments: Arguments) -> Result<ExitCode> {
-    let config = arguments.config;
+/// Trains, saves, and prints a sample. `matches` tells which flags were given.
+pub fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<ExitCode> {
+    let given = &arguments.config;
+    if let Some(path) = &arguments.resume {
+        return resume(arguments, path, matches);
+    }
+    let config = match &arguments.settings {
+        Some(path) => settings::combine(&read_settings(path)?, given, matches)?,
+        None => given.clone(),
+    };
+    let Some(corpus) = planned(&config, arguments.dry_run)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    train(&config, &corpus, |config| {
+        Ok(Beginning::New(output_folder(config)?))
+    })
+}
+
+/// Goes on with the run, or the checkpoint, of `path`.
+fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<ExitCode> {
+    let folder = match run::last_of(path)? == path {
+        true => run::of_checkpoint(path),
+        false => path.to_owned(),
+    };
+    let run = Run::open(&folder)?;
+    let path = run::last_of(path)?;
+    let mut checkpoint = Checkpoint::read(&path)?;
+    let config = settings::combine_resumed(&checkpoint.config, &arguments.config, matches)?;
+    let Some(corpus) = planned(&config, arguments.dry_run)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    if let Some(State { progress, .. }) = &checkpoint.state {
+        note(&format!(
+            "resumed at step {} from {}",
+            progress.step,
+            path.display()
+        ));
+    }
+    checkpoint.config = config.clone();
+    train(&config, &corpus, |_| {
+        Ok(Beginning::Resumed(run, Box::new(checkpoint)))
+    })
+}
+
+/// The text, once the plan has been printed; none for a dry run.
+fn planned(config: &Config, dry_run: bool) -> Result<Option<Corpus>> {
     config.check()?;
     let corpus = Corpus::load(&config.source())?;
     let (windows, _) = corpus.windows(config.batch_size, config.bptt)?;
-    let size = config.model_size(corpus.vocabulary.len());
-    let plan = size.plan::<f32>()?;
-    print_plan(&config, &corpus, windows.count(), &plan);
-    if arguments.dry_run {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let interrupted = catch_interrupts();
-    let training = Training {
-        config: &config,
-        corpus: &corpus,
-        interrupted: &interrupted,
+    let plan = config.model_size(corpus.vocabulary.len()).plan::<f32>()?;
+    print_plan(config, &corpus, windows.count(), &plan);
+    Ok((!dry_run).then_some(corpus))
+}
+
+fn train(
+    config: &Config,
+    corpus: &Corpus,
+    begin: impl FnOnce(&Config) -> Result<Beginning>,
+) -> Result<ExitCode> {
+    let plan = config.model_size(corpus.vocabulary.len()).plan::<f32>()?;
+    let session = Session {
+        config,
+        corpus,
+        title: title(config),
+        interrupts: &Interrupts::catch(),
+        beginning: begin(config)?,
     };
-    on_device(&config.device, Some(&plan), training)
+    on_device(&config.device, Some(&plan), session)
+}
+
+fn read_settings(path: &Path) -> Result<Config> {
+    let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
+    toml::from_str(&text).map_err(|e| Error::run(path, e.to_string()))
 }
 
 /// On stderr: text, model, steps, memory.
@@ -109,106 +164,6 @@ fn output_folder(config: &Config) -> Result<NewFolder> {
             Err(Error::Exists { .. }) => number += 1,
             prepared => return prepared,
         }
-    }
-}
-
-/// A flag that Ctrl-C raises; a second Ctrl-C leaves at once.
-fn catch_interrupts() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = flag.clone();
-    let set = ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    });
-    if let Err(e) = set {
-        note(&format!("Ctrl-C will not be handled: {e}"));
-    }
-    flag
-}
-
-struct Training<'a> {
-    config: &'a Config,
-    corpus: &'a Corpus,
-    interrupted: &'a AtomicBool,
-}
-
-impl Job for Training<'_> {
-    type Output = ExitCode;
-
-    fn run<O: Subject>(self, ops: &mut O) -> Result<ExitCode> {
-        let folder = output_folder(self.config)?;
-        let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
-        let (events, interrupted) = self.train(ops, &mut trainer, folder.files())?;
-        let checkpoint = Checkpoint {
-            config: self.config.clone(),
-            vocabulary: self.corpus.vocabulary.clone(),
-            weights: Weights::of(ops, &trainer.model)?,
-        };
-        let files = folder.files();
-        checkpoint.write(files)?;
-        plot::loss_curve(&files.join(LOSS_CURVE), &title(self.config), &events)?;
-        let run = folder.publish()?;
-        if interrupted {
-            note(&format!(
-                "interrupted; the model so far is in {}",
-                run.display()
-            ));
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
-        note(&format!(
-            "saved in {run}; the loss curve is {curve}; for more text, bptt generate {run}",
-            run = run.display(),
-            curve = run.join(LOSS_CURVE).display()
-        ));
-        let (characters, words) = SAMPLE;
-        let sample = Sample {
-            checkpoint: &checkpoint,
-            prompt: "",
-            length: match self.config.level {
-                Level::Char => characters,
-                Level::Word => words,
-            },
-            sampling: Sampling {
-                temperature: TEMPERATURE,
-                top_k: 0,
-                seed: self.config.seed,
-            },
-        };
-        sample.run(ops)?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Training<'_> {
-    /// Trains and logs; returns the events, and whether Ctrl-C ended it.
-    fn train<O: Subject>(
-        &self,
-        ops: &mut O,
-        trainer: &mut Trainer<'_, O>,
-        files: &Path,
-    ) -> Result<(Vec<Event>, bool)> {
-        let path = files.join(METRICS);
-        let mut metrics = std::fs::File::create(&path).map_err(Error::write(&path))?;
-        let display = Display::new(self.config.level, trainer.total_steps(), self.config.epochs);
-        let mut events = Vec::new();
-        let stop = || self.interrupted.load(Ordering::Relaxed);
-        let interrupted = trainer.run(ops, stop, |event| {
-            display.show(&event);
-            let line = serde_json::to_string(&event).map_err(|e| Error::Run {
-                path: path.clone(),
-                what: e.to_string(),
-            })?;
-            writeln!(metrics, "{line}").map_err(Error::write(&path))?;
-            events.push(event);
-            Ok(())
-        });
-        display.finish();
-        let synced = interrupted.and_then(|interrupted| {
-            metrics.sync_all().map_err(Error::write(&path))?;
-            Ok(interrupted)
-        });
-        Ok((events, synced?))
     }
 }
 

@@ -13,7 +13,7 @@ pub use affine::Affine;
 pub use embedding::Embedding;
 pub use loss::{CeLoss, Softmax, SoftmaxCeLoss};
 pub use output::Output;
-pub use parameters::{Init, Parameter};
+pub use parameters::{Init, Parameter, Spec};
 pub use rnn::Rnn;
 
 use crate::device::{Device, Element, MemoryPlan, Planner};
@@ -72,8 +72,8 @@ impl ModelSize {
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
-        let (v, d, h) = (self.vocab, self.embedding, self.hidden);
-        v * d + d * h + h * h + h + h * v + v
+        let specs = parameters::specs(self).into_iter();
+        specs.map(|spec| spec.shape.0 * spec.shape.1).sum()
     }
 
     /// Floating-point operations of a training step: the products of the forward pass (2 for each
@@ -148,7 +148,7 @@ impl<D: Device> RnnLm<D> {
         self.size
     }
 
-    /// Every parameter: E, Wx, Wh, b, Wa, ba. This is the one list of them.
+    /// Every parameter, in the order of [`parameters::specs`]: E, Wx, Wh, b, Wa, ba.
     pub fn parameters(&self) -> [&Parameter<D>; 6] {
         let (rnn, affine) = (&self.rnn, &self.output.affine);
         [
@@ -185,17 +185,10 @@ impl<D: Device> RnnLm<D> {
     /// # Errors
     /// As [`Device::write`].
     pub fn init(&mut self, device: &mut D, seed: u64) -> Result<()> {
-        let inits = [
-            Init::EMBEDDING,
-            Init::fan_in(self.size.embedding),
-            Init::fan_in(self.size.hidden),
-            Init::Zeros,
-            Init::fan_in(self.size.hidden),
-            Init::Zeros,
-        ];
-        for (stream, (parameter, init)) in self.parameters_mut().into_iter().zip(inits).enumerate()
+        let specs = parameters::specs(&self.size);
+        for (stream, (parameter, spec)) in self.parameters_mut().into_iter().zip(specs).enumerate()
         {
-            parameter.init(device, init, seed, stream as u64)?;
+            parameter.init(device, spec.init, seed, stream as u64)?;
         }
         Ok(())
     }
@@ -206,14 +199,29 @@ impl<D: Device> RnnLm<D> {
         &self.output.loss.loss
     }
 
+    /// The running sum of losses.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub fn loss_sum(&self, device: &mut D) -> Result<D::Elem> {
+        Ok(device.read(&self.output.loss.loss)?[1])
+    }
+
+    /// Sets the running sum of losses.
+    ///
+    /// # Errors
+    /// As [`Device::write`].
+    pub fn set_loss_sum(&mut self, device: &mut D, sum: D::Elem) -> Result<()> {
+        device.write(&mut self.output.loss.loss, 1, &[sum])
+    }
+
     /// Brings the running sum of losses back, and clears it.
     ///
     /// # Errors
     /// As [`Device::read`].
     pub fn take_loss_sum(&mut self, device: &mut D) -> Result<f64> {
-        let loss = &mut self.output.loss.loss;
-        let sum = device.read(loss)?[1];
-        device.write(loss, 1, &[D::Elem::default()])?;
+        let sum = self.loss_sum(device)?;
+        self.set_loss_sum(device, D::Elem::default())?;
         Ok(sum.value())
     }
 }

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::device::{Device, Element, Purpose};
 use crate::error::Result;
+use crate::model::ModelSize;
 
 /// How a parameter begins. Every choice has mean zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,6 +77,41 @@ impl Normal {
         let bits = self.uniform.next_u64() >> 11;
         bits as f64 * (2.0 / (1u64 << 53) as f64) - 1.0
     }
+}
+
+/// What a parameter is: its names, its shape, how it begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spec {
+    /// Its name in the formulas.
+    pub name: &'static str,
+    /// Its name in PyTorch's modules `encoder`, `rnn` and `decoder`.
+    pub pytorch: &'static str,
+    /// Is PyTorch's matrix the transpose of ours?
+    pub transposed: bool,
+    /// Rows and columns; a bias has one row.
+    pub shape: (usize, usize),
+    /// How it begins.
+    pub init: Init,
+}
+
+/// Every parameter of a model: the one table of them.
+pub fn specs(size: &ModelSize) -> [Spec; 6] {
+    let (v, d, h) = (size.vocab, size.embedding, size.hidden);
+    let spec = |name, pytorch, transposed, shape, init| Spec {
+        name,
+        pytorch,
+        transposed,
+        shape,
+        init,
+    };
+    [
+        spec("E", "encoder.weight", false, (v, d), Init::EMBEDDING),
+        spec("Wx", "rnn.weight_ih_l0", true, (d, h), Init::fan_in(d)),
+        spec("Wh", "rnn.weight_hh_l0", true, (h, h), Init::fan_in(h)),
+        spec("b", "rnn.bias_ih_l0", false, (1, h), Init::Zeros),
+        spec("Wa", "decoder.weight", true, (h, v), Init::fan_in(h)),
+        spec("ba", "decoder.bias", false, (1, v), Init::Zeros),
+    ]
 }
 
 /// A parameter on a device, with its gradient.

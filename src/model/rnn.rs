@@ -81,15 +81,34 @@ impl<D: Device> Rnn<D> {
         self.initial = InitialState::ToBeCleared;
     }
 
+    /// The state `[N, H]` that the next window will start from.
+    ///
+    /// # Errors
+    /// As [`Device::read_into`].
+    pub fn next_state(&self, device: &mut D) -> Result<Vec<D::Elem>> {
+        match self.initial {
+            InitialState::FinalOfLast => self.final_state(device),
+            InitialState::InPlace => self.state_at(device, 0),
+            InitialState::ToBeCleared => Ok(self.zeros()),
+        }
+    }
+
     /// The last window's final state, `[N, H]`.
     ///
     /// # Errors
     /// As [`Device::read_into`].
     pub fn final_state(&self, device: &mut D) -> Result<Vec<D::Elem>> {
-        let step = self.size.batch * self.size.hidden;
-        let mut state = vec![D::Elem::default(); step];
-        device.read_into(&self.hidden, self.size.time_steps * step, &mut state)?;
+        self.state_at(device, self.size.time_steps)
+    }
+
+    fn state_at(&self, device: &mut D, slot: usize) -> Result<Vec<D::Elem>> {
+        let mut state = self.zeros();
+        device.read_into(&self.hidden, slot * state.len(), &mut state)?;
         Ok(state)
+    }
+
+    fn zeros(&self) -> Vec<D::Elem> {
+        vec![D::Elem::default(); self.size.batch * self.size.hidden]
     }
 
     /// The outputs h_1 … h_T as a matrix of T·N rows in `hidden`.
@@ -171,7 +190,7 @@ impl<O: Ops> Rnn<O> {
                 ops.copy_within(&mut self.hidden, self.size.time_steps * step, 0, step)
             }
             InitialState::ToBeCleared => {
-                let zeros = vec![O::Elem::default(); step];
+                let zeros = self.zeros();
                 ops.write(&mut self.hidden, 0, &zeros)
             }
         }

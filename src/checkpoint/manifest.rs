@@ -1,0 +1,145 @@
+//! The list of a checkpoint's files, with their sizes and hashes: what is read is what was written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// The manifest's file.
+pub const MANIFEST: &str = "manifest.json";
+/// The version of the format that is written, and the only one that is read.
+const FORMAT: u32 = 1;
+
+/// What a checkpoint consists of.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    format: u32,
+    /// The version of this crate that wrote it.
+    bptt: String,
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+impl Entry {
+    fn of(bytes: &[u8]) -> Self {
+        Entry {
+            bytes: bytes.len() as u64,
+            sha256: sha256(bytes),
+        }
+    }
+}
+
+impl Manifest {
+    /// The manifest of these files.
+    pub fn of(files: &[(&str, Vec<u8>)]) -> Self {
+        let entry = |(name, bytes): &(&str, Vec<u8>)| ((*name).to_owned(), Entry::of(bytes));
+        Manifest {
+            format: FORMAT,
+            bptt: env!("CARGO_PKG_VERSION").to_owned(),
+            files: files.iter().map(entry).collect(),
+        }
+    }
+
+    /// The manifest as a file.
+    pub fn to_json(&self) -> Result<Vec<u8>, String> {
+        serde_json::to_vec_pretty(self).map_err(|e| e.to_string())
+    }
+
+    /// Reads the manifest of `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if there is none, [`Error::Run`] for one that cannot be used.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(MANIFEST);
+        let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|e| Error::run(&path, e.to_string()))?;
+        match manifest.format {
+            FORMAT => Ok(manifest),
+            other => Err(Error::run(
+                &path,
+                format!("the format is {other}, this version reads {FORMAT}"),
+            )),
+        }
+    }
+
+    /// Is the file listed?
+    pub fn lists(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// The contents of a listed file, which must be what was written.
+    ///
+    /// # Errors
+    /// [`Error::Read`] for a file that is not there, [`Error::Run`] for one that is not listed or
+    /// not as it was written.
+    pub fn read_file(&self, folder: &Path, name: &str) -> Result<Vec<u8>> {
+        let path = folder.join(name);
+        let Some(entry) = self.files.get(name) else {
+            return Err(Error::run(
+                &folder.join(MANIFEST),
+                format!("does not list {name}"),
+            ));
+        };
+        let size = std::fs::metadata(&path).map_err(Error::read(&path))?.len();
+        if size != entry.bytes {
+            let expected = entry.bytes;
+            return Err(Error::run(
+                &path,
+                format!("damaged: it has {size} bytes, {expected} were written"),
+            ));
+        }
+        let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
+        if Entry::of(&bytes) != *entry {
+            let what = "damaged: its contents are not what was written (SHA-256 differs)";
+            return Err(Error::run(&path, what.to_owned()));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The SHA-256 of `bytes` in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// The SHA-256 of token ids, as little-endian 32-bit numbers, in hexadecimal.
+pub fn sha256_of_ids(ids: &[u32]) -> String {
+    let mut hash = Sha256::new();
+    let mut bytes = Vec::with_capacity(1 << 16);
+    for block in ids.chunks(1 << 14) {
+        bytes.clear();
+        bytes.extend(block.iter().flat_map(|id| id.to_le_bytes()));
+        hash.update(&bytes);
+    }
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_the_standard() {
+        // FIPS 180-2, appendix B.1.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(b"abc"), expected);
+        let ids: Vec<u32> = (0..20_000).collect();
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        assert_eq!(sha256_of_ids(&ids), sha256(&bytes));
+    }
+}

@@ -1,0 +1,53 @@
+//! Ctrl-C and requests to terminate: the first asks training to stop, the second ends the process.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::terminal::note;
+
+/// Exit codes as shells have them: 128 and the signal's number.
+const CODES: [(i32, u8); 2] = [(SIGINT, 130), (SIGTERM, 143)];
+
+/// What signals have come.
+#[derive(Debug, Default)]
+pub struct Interrupts {
+    raised: Arc<AtomicBool>,
+    code: Arc<AtomicUsize>,
+}
+
+impl Interrupts {
+    /// From now on signals are caught.
+    pub fn catch() -> Self {
+        let interrupts = Interrupts::default();
+        if let Err(e) = interrupts.register() {
+            note(&format!("Ctrl-C will not be handled: {e}"));
+        }
+        interrupts
+    }
+
+    fn register(&self) -> io::Result<()> {
+        for (signal, code) in CODES {
+            // Handlers run in this order: the flag is down when the first signal comes.
+            flag::register_conditional_shutdown(signal, i32::from(code), self.raised.clone())?;
+            flag::register_usize(signal, self.code.clone(), usize::from(code))?;
+            flag::register(signal, self.raised.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Has a signal come?
+    pub fn came(&self) -> bool {
+        self.raised.load(Ordering::Relaxed)
+    }
+
+    /// The exit code for the signal that came last.
+    pub fn exit_code(&self) -> ExitCode {
+        let code = self.code.load(Ordering::Relaxed);
+        ExitCode::from(u8::try_from(code).unwrap_or(1))
+    }
+}

@@ -1,0 +1,206 @@
+//! A run under training: events to the terminal and the log, checkpoints into the run's folder.
+
+use std::process::ExitCode;
+
+use super::generate::{Sample, TEMPERATURE};
+use super::interrupts::Interrupts;
+use super::on_device::Job;
+use super::progress::Display;
+use super::terminal::note;
+use crate::checkpoint::{Checkpoint, NewFolder};
+use crate::config::Config;
+use crate::data::{Corpus, Level};
+use crate::error::{Error, Result};
+use crate::generate::Sampling;
+use crate::ops::Ops;
+use crate::parity::Subject;
+use crate::run::{LOSS_CURVE, Run, Summary};
+use crate::train::{Advance, Event, Trainer};
+
+/// Characters and words of the sample at the end.
+const SAMPLE: (usize, usize) = (400, 80);
+
+/// Where a session begins.
+pub enum Beginning {
+    /// With a new run, in the folder that has been taken, and new weights.
+    New(NewFolder),
+    /// With a run that goes on from one of its checkpoints.
+    Resumed(Run, Box<Checkpoint>),
+}
+
+/// Training of one run, from a beginning on.
+pub struct Session<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// The text.
+    pub corpus: &'a Corpus,
+    /// What to call the text in pictures.
+    pub title: String,
+    /// Signals that stop it.
+    pub interrupts: &'a Interrupts,
+    /// Where it begins.
+    pub beginning: Beginning,
+}
+
+impl Job for Session<'_> {
+    type Output = ExitCode;
+
+    fn run<O: Subject>(self, ops: &mut O) -> Result<ExitCode> {
+        let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
+        let vocabulary = &self.corpus.vocabulary;
+        let run = match self.beginning {
+            Beginning::New(folder) => Run::create(folder, trainer.checkpoint(ops, vocabulary)?)?,
+            Beginning::Resumed(mut run, checkpoint) => {
+                trainer.restore(ops, &checkpoint, run.path())?;
+                run.rewind(&checkpoint)?;
+                run
+            }
+        };
+        let mut training = Training {
+            trainer,
+            run,
+            config: self.config,
+            corpus: self.corpus,
+            title: self.title,
+            interrupts: self.interrupts,
+            valid_loss: None,
+        };
+        training.run(ops)
+    }
+}
+
+struct Training<'a, O: Ops> {
+    trainer: Trainer<'a, O>,
+    run: Run,
+    config: &'a Config,
+    corpus: &'a Corpus,
+    title: String,
+    interrupts: &'a Interrupts,
+    /// The validation loss that was measured last.
+    valid_loss: Option<f64>,
+}
+
+impl<O: Subject> Training<'_, O> {
+    fn run(&mut self, ops: &mut O) -> Result<ExitCode> {
+        let display = Display::new(
+            self.config.level,
+            self.trainer.total_steps(),
+            self.config.epochs,
+        );
+        let ended = self.train(ops, &display);
+        display.finish();
+        match ended {
+            Ok(Advance::Stopped) => self.interrupted(ops),
+            Ok(_) => self.finished(ops),
+            Err(error) => {
+                self.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Trains until all epochs are done or a signal comes; the last state is saved.
+    fn train(&mut self, ops: &mut O, display: &Display) -> Result<Advance> {
+        let interrupts = self.interrupts;
+        let mut stop = || interrupts.came();
+        loop {
+            match self.trainer.advance(ops, &mut stop)? {
+                Advance::Event(event) => {
+                    display.show(&event);
+                    self.note_valid_loss(&event);
+                    self.run.log(&event)?;
+                }
+                Advance::Save => self.save(ops)?,
+                Advance::Stopped => {
+                    self.save(ops)?;
+                    return Ok(Advance::Stopped);
+                }
+                Advance::Finished => return Ok(Advance::Finished),
+            }
+        }
+    }
+
+    fn save(&mut self, ops: &mut O) -> Result<()> {
+        let checkpoint = self.trainer.checkpoint(ops, &self.corpus.vocabulary)?;
+        self.run.save(checkpoint).map(drop)
+    }
+
+    fn note_valid_loss(&mut self, event: &Event) {
+        if let Event::Evaluation { valid_loss, .. } = event {
+            self.valid_loss = Some(*valid_loss);
+        }
+        if let Event::Epoch { valid_loss, .. } = event {
+            self.valid_loss = *valid_loss;
+        }
+    }
+
+    fn interrupted(&mut self, ops: &mut O) -> Result<ExitCode> {
+        let run = self.run.path().display().to_string();
+        note(&format!(
+            "interrupted after step {}; saved in {run}; to go on: bptt train --resume {run}",
+            self.trainer.progress().step
+        ));
+        self.valid_loss = self.trainer.evaluate(ops, &mut || false)?;
+        if let Some(loss) = self.valid_loss {
+            let metric = self.config.level.metric(loss);
+            note(&format!("validation loss {loss:.4}  {metric}"));
+        }
+        self.conclude("interrupted")?;
+        Ok(self.interrupts.exit_code())
+    }
+
+    fn finished(&mut self, ops: &mut O) -> Result<ExitCode> {
+        self.conclude("finished")?;
+        let path = self.run.path();
+        note(&format!(
+            "saved in {run}; the loss curve is {curve}; for more text, bptt generate {run}",
+            run = path.display(),
+            curve = path.join(LOSS_CURVE).display()
+        ));
+        let (characters, words) = SAMPLE;
+        let sample = Sample {
+            checkpoint: &self.trainer.checkpoint(ops, &self.corpus.vocabulary)?,
+            prompt: "",
+            length: match self.config.level {
+                Level::Char => characters,
+                Level::Word => words,
+            },
+            sampling: Sampling {
+                temperature: TEMPERATURE,
+                top_k: 0,
+                seed: self.config.seed,
+            },
+        };
+        sample.run(ops)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says what there is to go on from.
+    fn failed(&mut self, error: &Error) {
+        if let Error::Diverged { .. } = error {
+            // The error that is reported is the one that came first.
+            let _ = self.conclude("diverged");
+        }
+        note(&format!(
+            "the last good checkpoint is kept; to go on from it: bptt train --resume {}",
+            self.run.path().display()
+        ));
+    }
+
+    fn conclude(&mut self, outcome: &'static str) -> Result<()> {
+        let size = self.config.model_size(self.corpus.vocabulary.len());
+        let progress = self.trainer.progress();
+        let summary = Summary {
+            outcome,
+            bptt: env!("CARGO_PKG_VERSION"),
+            device: progress.device.clone(),
+            parameters: size.parameters(),
+            steps: progress.step,
+            epochs: progress.epoch,
+            seconds: self.trainer.seconds(),
+            valid_loss: self.valid_loss,
+            best: progress.best,
+        };
+        self.run.conclude(&self.title, &summary)
+    }
+}

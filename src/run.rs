@@ -1,0 +1,362 @@
+//! The folder of a run: its settings, its log, its checkpoints, its pictures.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `config.toml`, `tokenizer.json` | the settings and the vocabulary |
+//! | `checkpoints/NAME/` | a [`Checkpoint`] each |
+//! | `checkpoints/last`, `checkpoints/best` | the name of the newest, and of the one with the lowest validation loss |
+//! | `metrics.jsonl` | the log: an [`Event`] a line |
+//! | `loss.svg` | the loss curve |
+//! | `summary.json` | how it ended |
+//! | `lock` | held by the process that trains |
+
+use std::fs::{File, TryLockError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::checkpoint::folder::{self, parent};
+use crate::checkpoint::{CONFIG, Checkpoint, MANIFEST, NewFolder, VOCABULARY};
+use crate::error::{Error, Result};
+use crate::plot;
+use crate::train::{Best, Event, Progress, State};
+
+/// The log of a run, a JSON object a line.
+pub const METRICS: &str = "metrics.jsonl";
+/// The picture of a run.
+pub const LOSS_CURVE: &str = "loss.svg";
+/// How a run ended.
+pub const SUMMARY: &str = "summary.json";
+/// The folder of checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+/// The file with the name of the newest checkpoint.
+const LAST: &str = "last";
+/// The file with the name of the best checkpoint.
+const BEST: &str = "best";
+/// The file that is locked by the process that trains.
+const LOCK: &str = "lock";
+
+/// A run that this process trains, and no other meanwhile.
+#[derive(Debug)]
+pub struct Run {
+    path: PathBuf,
+    metrics: File,
+    /// Checkpoints kept beside the last and the best.
+    keep: usize,
+    _lock: File,
+}
+
+/// How a run ended, or stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// "finished", "interrupted" or "diverged".
+    pub outcome: &'static str,
+    /// The version of this crate.
+    pub bptt: &'static str,
+    /// The device in words.
+    pub device: String,
+    /// Number of parameters.
+    pub parameters: usize,
+    /// Steps done.
+    pub steps: u64,
+    /// Epochs done.
+    pub epochs: usize,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// The validation loss at the end, in nats per token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_loss: Option<f64>,
+    /// The lowest validation loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+}
+
+impl Run {
+    /// A new run, as the folder that `folder` has taken the name of. It appears with its first
+    /// checkpoint in it.
+    ///
+    /// # Errors
+    /// [`Error::Write`] or [`Error::Unpublished`] if it cannot be written.
+    pub fn create(folder: NewFolder, mut first: Checkpoint) -> Result<Self> {
+        let files = folder.files();
+        let checkpoints = files.join(CHECKPOINTS);
+        std::fs::create_dir(&checkpoints).map_err(Error::write(&checkpoints))?;
+        let name = name(&mut first, 0);
+        first.write(&checkpoints.join(&name))?;
+        for file in [CONFIG, VOCABULARY] {
+            let from = checkpoints.join(&name).join(file);
+            let bytes = std::fs::read(&from).map_err(Error::read(&from))?;
+            folder::write(&files.join(file), &bytes)?;
+        }
+        folder::write(&checkpoints.join(LAST), name.as_bytes())?;
+        folder::write(&files.join(METRICS), b"")?;
+        folder::sync_folder(&checkpoints)?;
+        let keep = first.config.keep;
+        Run::lock(&folder.publish()?, keep)
+    }
+
+    /// The run of `path`, for this process alone.
+    ///
+    /// # Errors
+    /// [`Error::Run`] if it is no run or another process trains it; [`Error::Write`] if it cannot
+    /// be written.
+    pub fn open(path: &Path) -> Result<Self> {
+        last_of(path)?;
+        let run = Run::lock(path, 0)?;
+        folder::remove_unfinished(path)?;
+        folder::remove_unfinished(&run.checkpoints())?;
+        Ok(run)
+    }
+
+    /// Makes the run what it was at `checkpoint`, one of its own: what the log holds beyond it is
+    /// cut off, and later checkpoints are removed.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if it cannot be written.
+    pub fn rewind(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.keep = checkpoint.config.keep;
+        let Some(State { progress, .. }) = &checkpoint.state else {
+            return Ok(());
+        };
+        let metrics = self.path.join(METRICS);
+        let log = self.metrics.metadata().map_err(Error::read(&metrics))?;
+        let cut = self.metrics.set_len(log.len().min(progress.log_bytes));
+        cut.map_err(Error::write(&metrics))?;
+        let name = directory_name(progress);
+        self.point(progress, &name)?;
+        let names = checkpoint_names(&self.path)?;
+        if let Some(best) = pointer(&self.path, BEST)?.filter(|best| *best > name) {
+            self.point_back(&best, progress, &names)?;
+        }
+        for later in names.into_iter().filter(|other| *other > name) {
+            self.remove(&later)?;
+        }
+        Ok(())
+    }
+
+    /// The best checkpoint is to be removed: the one that was best before takes its place, if it is
+    /// still there.
+    fn point_back(&self, best: &str, progress: &Progress, names: &[String]) -> Result<()> {
+        let path = self.checkpoints().join(BEST);
+        let of_step = |best: Best| {
+            let prefix = step_name(best.step);
+            names.iter().find(|name| name.starts_with(&prefix))
+        };
+        match progress.best.and_then(of_step).filter(|name| *name != best) {
+            Some(before) => folder::replace(&path, before.as_bytes()),
+            None => std::fs::remove_file(&path).map_err(Error::write(&path)),
+        }
+    }
+
+    fn remove(&self, checkpoint: &str) -> Result<()> {
+        let path = self.checkpoints().join(checkpoint);
+        std::fs::remove_dir_all(&path).map_err(Error::write(&path))
+    }
+
+    fn lock(path: &Path, keep: usize) -> Result<Self> {
+        let lock = path.join(LOCK);
+        let open = File::options().create(true).append(true).open(&lock);
+        let file = open.map_err(Error::write(&lock))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let what = "another process is training this run; wait for it, or stop it";
+                return Err(Error::run(path, what.to_owned()));
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::write(&lock)(source)),
+        }
+        let metrics = path.join(METRICS);
+        let open = File::options().create(true).append(true).open(&metrics);
+        Ok(Run {
+            path: path.to_owned(),
+            metrics: open.map_err(Error::write(&metrics))?,
+            keep,
+            _lock: file,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS)
+    }
+
+    /// Appends a line to the log.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with what the operating system said.
+    pub fn log(&mut self, event: &Event) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let line = serde_json::to_string(event).map_err(|e| Error::run(&path, e.to_string()))?;
+        let written = self.metrics.write_all(format!("{line}\n").as_bytes());
+        written.map_err(Error::write(&path))
+    }
+
+    /// Saves a checkpoint, makes it the last one, and the best one if it is; removes those that
+    /// are not to be kept. Returns its folder.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with what the operating system said: the checkpoints before are untouched.
+    pub fn save(&mut self, mut checkpoint: Checkpoint) -> Result<PathBuf> {
+        let metrics = self.path.join(METRICS);
+        let synced = self.metrics.sync_all();
+        let length = synced.and_then(|()| Ok(self.metrics.metadata()?.len()));
+        let name = name(&mut checkpoint, length.map_err(Error::write(&metrics))?);
+        let path = self.checkpoints().join(&name);
+        let is_there = pointer(&self.path, LAST)?.as_deref() == Some(&name);
+        // The same step again, with nothing done since: it is there already.
+        if !is_there {
+            checkpoint.write(&path)?;
+        }
+        if let Some(state) = &checkpoint.state {
+            self.point(&state.progress, &name)?;
+        }
+        self.prune()?;
+        Ok(path)
+    }
+
+    /// `name` becomes the last checkpoint, and the best if its progress says so. In this order: the
+    /// last one is what a run goes on from, and it must never be behind the best.
+    fn point(&self, progress: &Progress, name: &str) -> Result<()> {
+        let checkpoints = self.checkpoints();
+        let is_best = progress.best.is_some_and(|best| best.step == progress.step);
+        for (pointer_file, applies) in [(LAST, true), (BEST, is_best)] {
+            if applies && pointer(&self.path, pointer_file)?.as_deref() != Some(name) {
+                folder::replace(&checkpoints.join(pointer_file), name.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes checkpoints that are neither the last, nor the best, nor among the newest.
+    fn prune(&self) -> Result<()> {
+        let mut names = checkpoint_names(&self.path)?;
+        names.sort();
+        names.truncate(names.len().saturating_sub(self.keep));
+        let (last, best) = (pointer(&self.path, LAST)?, pointer(&self.path, BEST)?);
+        let is_kept = |name: &String| [&last, &best].contains(&&Some(name.clone()));
+        for name in names.iter().filter(|name| !is_kept(name)) {
+            self.remove(name)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the summary and draws the loss curve from the log.
+    ///
+    /// # Errors
+    /// [`Error::Write`] with what the operating system said.
+    pub fn conclude(&mut self, title: &str, summary: &Summary) -> Result<()> {
+        let path = self.path.join(SUMMARY);
+        let json = serde_json::to_vec_pretty(summary);
+        let json = json.map_err(|e| Error::run(&path, e.to_string()))?;
+        folder::replace(&path, &json)?;
+        let events = read_log(&self.path)?;
+        plot::loss_curve(&self.path.join(LOSS_CURVE), title, &events)
+    }
+}
+
+/// Completes the checkpoint's progress by the length of the log, and names it: names sort by step.
+fn name(checkpoint: &mut Checkpoint, log_bytes: u64) -> String {
+    match &mut checkpoint.state {
+        Some(state) => {
+            state.progress.log_bytes = log_bytes;
+            directory_name(&state.progress)
+        }
+        None => directory_name(&Progress::default()),
+    }
+}
+
+/// Before and after the end of an epoch is the same step, but not the same checkpoint.
+fn directory_name(progress: &Progress) -> String {
+    format!("{}epoch-{:05}", step_name(progress.step), progress.epoch)
+}
+
+fn step_name(step: u64) -> String {
+    format!("step-{step:09}-")
+}
+
+/// The events of a run's log. A last line that was cut short is left out.
+///
+/// # Errors
+/// [`Error::Read`] if there is none, [`Error::Run`] for a line that is not an event.
+pub fn read_log(run: &Path) -> Result<Vec<Event>> {
+    let path = run.join(METRICS);
+    let text = std::fs::read_to_string(&path).map_err(Error::read(&path))?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let parse = |(number, line): (usize, &str)| {
+        serde_json::from_str(line)
+            .map_err(|e| Error::run(&path, format!("line {}: {e}", number + 1)))
+    };
+    whole.lines().enumerate().map(parse).collect()
+}
+
+/// The checkpoint to read a model from: `path` itself if it is one, else the best of the run, or the
+/// last one where none was validated.
+///
+/// # Errors
+/// [`Error::Run`] if there is none.
+pub fn model_of(path: &Path) -> Result<PathBuf> {
+    find(path, &[BEST, LAST])
+}
+
+/// The checkpoint to go on from: `path` itself if it is one, else the last of the run.
+///
+/// # Errors
+/// [`Error::Run`] if there is none.
+pub fn last_of(path: &Path) -> Result<PathBuf> {
+    find(path, &[LAST])
+}
+
+/// The run that a checkpoint is in.
+pub fn of_checkpoint(checkpoint: &Path) -> PathBuf {
+    let path = std::path::absolute(checkpoint);
+    let path = path.as_deref().unwrap_or(checkpoint);
+    parent(parent(path)).to_owned()
+}
+
+fn find(path: &Path, pointers: &[&str]) -> Result<PathBuf> {
+    if path.join(MANIFEST).is_file() {
+        return Ok(path.to_owned());
+    }
+    for file in pointers {
+        if let Some(name) = pointer(path, file)? {
+            return Ok(path.join(CHECKPOINTS).join(name));
+        }
+    }
+    let what = "not a run, it has no checkpoint; give the folder that `bptt train` named";
+    Err(Error::run(path, what.to_owned()))
+}
+
+/// The name that a pointer file holds, if it is there: one of a checkpoint of this run.
+fn pointer(run: &Path, file: &str) -> Result<Option<String>> {
+    let path = run.join(CHECKPOINTS).join(file);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let name = std::fs::read_to_string(&path).map_err(Error::read(&path))?;
+    match checkpoint_names(run)?.contains(&name) {
+        true => Ok(Some(name)),
+        false => Err(Error::run(
+            &path,
+            format!("there is no checkpoint {name:?} beside it"),
+        )),
+    }
+}
+
+/// The names of all checkpoints of a run.
+fn checkpoint_names(run: &Path) -> Result<Vec<String>> {
+    let path = run.join(CHECKPOINTS);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(Error::read(&path))? {
+        let entry = entry.map_err(Error::read(&path))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("step-") && entry.path().is_dir() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,222 @@
+//! A run that was stopped and goes on ends as one that never stopped, bit for bit: weights, log,
+//! samples.
+
+mod common;
+
+use std::path::Path;
+
+use bptt::checkpoint::{Checkpoint, Weights};
+use bptt::config::Config;
+use bptt::data::Corpus;
+use bptt::device::Cpu;
+use bptt::generate::{Generator, Sampling};
+use bptt::ops::Ops;
+use bptt::train::{Advance, Event, State, Trainer};
+use clap::Parser;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// Two epochs of 44 steps; lines of the log, validations and checkpoints fall on different steps.
+const SETTINGS: &[&str] = &[
+    "bptt",
+    "--emsize",
+    "8",
+    "--nhid",
+    "16",
+    "--batch-size",
+    "25",
+    "--bptt",
+    "40",
+    "--epochs",
+    "2",
+    "--lr-schedule",
+    "cosine",
+    "--log-interval",
+    "4",
+    "--eval-interval",
+    "15",
+    "--save-interval",
+    "5",
+];
+const STEPS: u64 = 88;
+
+/// How often `stop` is asked before it says so: before every step, and after each of the four
+/// windows of a validation. Before the first step, in the middle of an epoch and of a line of the
+/// log, in a validation in the middle of an epoch and in one at its end, after one, near the end.
+const STOPS: &[usize] = &[0, 7, 17, 55, 62, 102];
+
+fn config() -> Config {
+    Arguments::try_parse_from(SETTINGS).unwrap().config
+}
+
+/// What a run leaves: weights, what it told, a sample.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    weights: Weights,
+    events: Vec<String>,
+    sample: Vec<u32>,
+}
+
+/// An event without the fields that a clock gives.
+fn timeless(event: &Event) -> String {
+    let mut event = serde_json::to_value(event).unwrap();
+    for field in ["seconds", "tokens_per_second"] {
+        event.as_object_mut().unwrap().remove(field);
+    }
+    event.to_string()
+}
+
+/// Trains until `stop` has been asked so often, or to the end; what it told is added to `events`.
+fn train<O: Ops<Elem = f32>>(
+    ops: &mut O,
+    trainer: &mut Trainer<'_, O>,
+    mut asked: usize,
+    events: &mut Vec<String>,
+) -> Advance {
+    let mut stop = || match asked {
+        0 => true,
+        _ => {
+            asked -= 1;
+            false
+        }
+    };
+    loop {
+        match trainer.advance(ops, &mut stop).unwrap() {
+            Advance::Event(event) => events.push(timeless(&event)),
+            Advance::Save => {}
+            end => return end,
+        }
+    }
+}
+
+fn outcome<O: Ops<Elem = f32>>(
+    ops: &mut O,
+    trainer: &mut Trainer<'_, O>,
+    corpus: &Corpus,
+    events: Vec<String>,
+) -> Outcome {
+    let checkpoint = trainer.checkpoint(ops, &corpus.vocabulary).unwrap();
+    let sampling = Sampling {
+        temperature: 1.0,
+        top_k: 0,
+        seed: 1,
+    };
+    let mut generator = Generator::new(ops, &checkpoint, "", sampling).unwrap();
+    let sample = (0..20).map(|_| generator.next_token(ops).unwrap());
+    Outcome {
+        sample: sample.collect(),
+        weights: checkpoint.weights,
+        events,
+    }
+}
+
+fn never_stopped<O: Ops<Elem = f32>>(ops: &mut O, corpus: &Corpus) -> Outcome {
+    let mut events = Vec::new();
+    let mut trainer = Trainer::new(ops, &config(), corpus).unwrap();
+    let end = train(ops, &mut trainer, usize::MAX, &mut events);
+    assert_eq!((end, trainer.progress().step), (Advance::Finished, STEPS));
+    outcome(ops, &mut trainer, corpus, events)
+}
+
+/// A run that stops, is saved, read again by another trainer after `spoil` has had its way, and
+/// goes on to the end.
+fn stopped<O: Ops<Elem = f32>>(
+    ops: &mut O,
+    corpus: &Corpus,
+    asked: usize,
+    spoil: impl FnOnce(&mut State),
+) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let mut events = Vec::new();
+    let mut trainer = Trainer::new(ops, &config(), corpus).unwrap();
+    let end = train(ops, &mut trainer, asked, &mut events);
+    assert_eq!(end, Advance::Stopped);
+    let checkpoint = trainer.checkpoint(ops, &corpus.vocabulary).unwrap();
+    checkpoint.write(&path).unwrap();
+    let mut checkpoint = Checkpoint::read(&path).unwrap();
+    spoil(checkpoint.state.as_mut().unwrap());
+    let mut trainer = Trainer::new(ops, &config(), corpus).unwrap();
+    trainer.restore(ops, &checkpoint, &path).unwrap();
+    let end = train(ops, &mut trainer, usize::MAX, &mut events);
+    assert_eq!((end, trainer.progress().step), (Advance::Finished, STEPS));
+    outcome(ops, &mut trainer, corpus, events)
+}
+
+/// The embedded text.
+fn corpus() -> Corpus {
+    Corpus::load(&config().source()).unwrap()
+}
+
+fn resumes_exactly<O: Ops<Elem = f32>>(ops: &mut O) {
+    let corpus = corpus();
+    let expected = never_stopped(ops, &corpus);
+    for &asked in STOPS {
+        let found = stopped(ops, &corpus, asked, |_| {});
+        assert_eq!(found, expected, "stopped when asked {asked} times");
+    }
+}
+
+#[test]
+fn a_stopped_run_ends_as_one_that_never_stopped_on_the_cpu() {
+    resumes_exactly(&mut Cpu::<f32>::new());
+}
+
+#[test]
+fn a_stopped_run_ends_as_one_that_never_stopped_on_the_gpu() {
+    if let Some(mut gpu) = common::gpu() {
+        resumes_exactly(&mut *gpu);
+    }
+}
+
+/// Makes one thing of a checkpoint wrong.
+type Spoil = fn(&mut State);
+
+/// Each thing that a checkpoint holds is missed when it is wrong.
+#[test]
+fn a_wrong_state_is_noticed() {
+    let cpu = &mut Cpu::<f32>::new();
+    let corpus = corpus();
+    let expected = never_stopped(cpu, &corpus);
+    let spoils: [(&str, Spoil); 5] = [
+        ("the hidden state", |state| {
+            for (_, hidden) in state.tensors.values_mut() {
+                hidden[3] = f32::from_bits(hidden[3].to_bits() ^ 1);
+            }
+        }),
+        ("losses on the device", |state| {
+            state.progress.loss_on_device += 1e-3;
+        }),
+        ("losses of the epoch", |state| {
+            state.progress.epoch_loss.0 += 1e-3;
+        }),
+        ("losses taken", |state| state.progress.taken -= 1),
+        ("the position", |state| state.progress.window -= 1),
+    ];
+    for (what, spoil) in spoils {
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            stopped(&mut *cpu, &corpus, 23, spoil)
+        }));
+        assert_ne!(found.ok().as_ref(), Some(&expected), "{what}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_text_is_refused() {
+    let cpu = &mut Cpu::<f32>::new();
+    let mut corpus = corpus();
+    let mut trainer = Trainer::new(cpu, &config(), &corpus).unwrap();
+    let checkpoint = trainer.checkpoint(cpu, &corpus.vocabulary).unwrap();
+    corpus.train[100] ^= 1;
+    let mut trainer = Trainer::new(cpu, &config(), &corpus).unwrap();
+    let error = trainer.restore(cpu, &checkpoint, Path::new("a run"));
+    let error = error.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "a run: the text is not the one that it was trained on"
+    );
+}
