@@ -31,7 +31,7 @@ pub enum LrSchedule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Text to train on, UTF-8 [default: the embedded Latin text, Cicero's Liber Primus]
+    /// Text to train on, UTF-8 [default: the embedded one, The Keeper of Grey Holm]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,

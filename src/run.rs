@@ -151,6 +151,7 @@ impl Run {
 
     fn remove(&self, checkpoint: &str) -> Result<()> {
         let path = self.checkpoints().join(checkpoint);
+        log::debug!("removing {}", path.display());
         std::fs::remove_dir_all(&path).map_err(Error::write(&path))
     }
 
@@ -211,6 +212,7 @@ impl Run {
         // The same step again, with nothing done since: it is there already.
         if !is_there {
             checkpoint.write(&path)?;
+            log::debug!("saved {}", path.display());
         }
         if let Some(state) = &checkpoint.state {
             self.point(&state.progress, &name)?;

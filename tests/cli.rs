@@ -118,13 +118,13 @@ fn text_in(folder: &Path) -> String {
 #[test]
 fn training_leaves_a_run_that_generates() {
     let folder = tempfile::tempdir().unwrap();
-    // A line of the log falls on the end of the epoch, after 1380 steps.
-    let output = train(folder.path(), &["--log-interval", "230"]);
+    // A line of the log falls on the end of the epoch, after 1369 steps.
+    let output = train(folder.path(), &["--log-interval", "37"]);
     succeeds(&output);
     let log = stderr(&output);
     for word in [
         "device: CPU",
-        "step 1380/1380",
+        "step 1369/1369",
         "bits/char",
         "tokens/s",
         "left",
@@ -134,7 +134,7 @@ fn training_leaves_a_run_that_generates() {
         assert!(log.contains(word), "{word} is missing in {log}");
     }
     assert!(stdout(&output).chars().count() > 300, "a sample");
-    let run = folder.path().join("runs/liber-primus");
+    let run = folder.path().join("runs/keeper");
     for file in [
         "config.toml",
         "tokenizer.json",
@@ -156,7 +156,7 @@ fn training_leaves_a_run_that_generates() {
     let generate = |more: &[&str]| {
         let base = [
             "generate",
-            "runs/liber-primus",
+            "runs/keeper",
             "--device",
             "cpu",
             "--length",
@@ -166,13 +166,13 @@ fn training_leaves_a_run_that_generates() {
         succeeds(&output);
         stdout(&output)
     };
-    let text = generate(&["--prompt", "Lorem "]);
+    let text = generate(&["--prompt", "The lamp "]);
     assert!(
-        text.starts_with("Lorem ") && text.chars().count() == 6 + 40 + 1,
+        text.starts_with("The lamp ") && text.chars().count() == 9 + 40 + 1,
         "{text}"
     );
-    assert_eq!(text, generate(&["--prompt", "Lorem "]));
-    assert_ne!(text, generate(&["--prompt", "Lorem ", "--seed", "2"]));
+    assert_eq!(text, generate(&["--prompt", "The lamp "]));
+    assert_ne!(text, generate(&["--prompt", "The lamp ", "--seed", "2"]));
     // The likeliest token alone leaves nothing to chance.
     let greedy = ["--top-k", "1"];
     assert_eq!(
@@ -283,7 +283,14 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let output = train(folder.path(), &["--dry-run"]);
     succeeds(&output);
     let plan = stderr(&output);
-    for word in ["memory:", "weights", "parameters", "steps:"] {
+    for word in [
+        "memory:",
+        "weights",
+        "parameters",
+        "steps:",
+        "MFLOP a token",
+        "device: the CPU (asked for)",
+    ] {
         assert!(plan.contains(word), "{word} is missing in {plan}");
     }
     assert!(listing(folder.path()).is_empty());
@@ -622,4 +629,52 @@ fn only_one_process_trains_a_run() {
     lock.lock().unwrap();
     let hint = "another process is training this run";
     fails(folder.path(), &["train", "--resume", "run"], 1, hint);
+}
+
+#[test]
+fn stderr_is_as_quiet_or_as_machine_readable_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let quiet = train(folder.path(), &["--data", &text, "--quiet"]);
+    succeeds(&quiet);
+    assert_eq!(stderr(&quiet), "");
+    let verbose = train(folder.path(), &["--data", &text, "--verbose"]);
+    succeeds(&verbose);
+    assert!(stderr(&verbose).contains("saved runs/text-2/checkpoints/step-"));
+
+    let json = [
+        "--data",
+        &text,
+        "--log-format",
+        "json",
+        "--log-interval",
+        "2",
+    ];
+    let json = train(folder.path(), &json);
+    succeeds(&json);
+    let lines = stderr(&json);
+    let events: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    for kind in ["note", "steps", "epoch"] {
+        assert!(events.iter().any(|event| event["event"] == kind), "{lines}");
+    }
+    let wrong = ["generate", "none", "--log-format", "json"];
+    let wrong = bptt(folder.path(), &wrong);
+    let error: serde_json::Value = serde_json::from_str(&stderr(&wrong)).expect("JSON");
+    assert_eq!(error["event"], "error");
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = bptt(folder.path(), &["completions", shell]);
+        succeeds(&output);
+        assert!(stdout(&output).contains("lr-schedule"), "{shell}");
+    }
+    succeeds(&bptt(folder.path(), &["man", "man1"]));
+    let page = fs::read_to_string(folder.path().join("man1/bptt-train.1")).unwrap();
+    assert!(page.contains("Learning rate"), "{page}");
 }

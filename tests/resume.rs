@@ -20,7 +20,7 @@ struct Arguments {
     config: Config,
 }
 
-/// Two epochs of 44 steps; lines of the log, validations and checkpoints fall on different steps.
+/// Two epochs of 43 steps; lines of the log, validations and checkpoints fall on different steps.
 const SETTINGS: &[&str] = &[
     "bptt",
     "--emsize",
@@ -42,7 +42,7 @@ const SETTINGS: &[&str] = &[
     "--save-interval",
     "5",
 ];
-const STEPS: u64 = 88;
+const STEPS: u64 = 86;
 
 /// How often `stop` is asked before it says so: before every step, and after each of the four
 /// windows of a validation. Before the first step, in the middle of an epoch and of a line of the

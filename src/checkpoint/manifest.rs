@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -110,12 +110,12 @@ impl Manifest {
 
 /// The SHA-256 of `bytes` in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(&Hash::hash(bytes))
 }
 
 /// The SHA-256 of token ids, as little-endian 32-bit numbers, in hexadecimal.
 pub fn sha256_of_ids(ids: &[u32]) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Hash::new();
     let mut bytes = Vec::with_capacity(1 << 16);
     for block in ids.chunks(1 << 14) {
         bytes.clear();

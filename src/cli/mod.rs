@@ -13,16 +13,33 @@ mod terminal;
 mod train;
 
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::terminal::LogFormat;
 use crate::error::{Error, Result};
 
 /// Train recurrent language models on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
 #[command(name = "bptt", version, after_help = EXIT_CODES)]
 struct Arguments {
+    /// Say nothing but errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say what is done inside, too; RUST_LOG=bptt=trace says more
+    #[arg(long, short, global = true)]
+    verbose: bool,
+    /// How stderr is written
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        global = true
+    )]
+    log_format: LogFormat,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -31,16 +48,50 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 success, 1 failure, 2 wrong usage; 130 interrupted by Ctrl-C, 143 asked to terminate \
 (what was trained is saved)";
 
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  bptt train                                       the embedded text, in seconds
+  bptt train --data book.txt --valid-fraction 0.1  a character model of a text
+  bptt train --data book.txt --level word --vocab-size 10000 --emsize 200 --nhid 200
+  bptt train --data book.txt --device gpu          on the best GPU, or not at all
+  bptt train --data book.txt --dry-run             what it would take
+  bptt train --resume runs/book --epochs 40        go on with a run, for longer
+  bptt train --config runs/book/config.toml --seed 2
+
+Losses are in nats per token. A step is one window of T time steps in each of N streams.";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  bptt generate runs/book --prompt 'It was ' --length 300
+  bptt generate runs/book --temperature 0.5 --seed 7
+  bptt generate runs/book/checkpoints/step-000000630-epoch-00010";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Train a model on a text and save it; without arguments, on the embedded Latin text
+    /// Train a model on a text and save it; without arguments, on the embedded text
+    #[command(after_help = TRAIN_EXAMPLES)]
     Train(Box<train::Arguments>),
     /// Sample text from a saved model
+    #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::Arguments),
     /// List the devices that can be used
     Devices,
     /// Time a training step, and each op of it as a share of what the device can do
     Bench(bench::Arguments),
+    /// Print what makes a shell complete this command
+    ///
+    /// For bash: `bptt completions bash > ~/.local/share/bash-completion/completions/bptt`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one a verb
+    ///
+    /// For example: `bptt man ~/.local/share/man/man1`, then `man bptt-train`
+    Man {
+        /// The folder to write them into
+        folder: PathBuf,
+    },
     /// Check a device: every op and the whole training step, against the CPU at f64
     Parity(parity::Arguments),
 }
@@ -50,6 +101,7 @@ pub fn main() -> ExitCode {
     quieten_mesa();
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    set_up(&arguments);
     match run(&arguments.verb, &matches) {
         Ok(code) => code,
         // Who reads the output has seen enough.
@@ -57,10 +109,25 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            terminal::note(&format!("error: {error}"));
+            terminal::complain(&error);
             ExitCode::from(if error.is_usage() { 2 } else { 1 })
         }
     }
+}
+
+/// Where messages go: notes to stderr, and what the library logs, by RUST_LOG or --verbose.
+fn set_up(arguments: &Arguments) {
+    terminal::set_up(arguments.quiet, arguments.log_format);
+    let filter = match (arguments.quiet, arguments.verbose) {
+        (true, _) => "error",
+        (_, true) => "bptt=debug,warn",
+        // Drivers warn of what is no concern of a user's.
+        _ => "bptt=warn,error",
+    };
+    let environment = env_logger::Env::default().default_filter_or(filter);
+    env_logger::Builder::from_env(environment)
+        .format_timestamp(None)
+        .init();
 }
 
 /// Mesa's device-selection layer, which only reorders adapters, prints errors of its own where there
@@ -79,6 +146,21 @@ fn run(verb: &Verb, matches: &ArgMatches) -> Result<ExitCode> {
         Verb::Generate(arguments) => generate::run(arguments),
         Verb::Devices => devices::run(),
         Verb::Bench(arguments) => bench::run(arguments),
+        Verb::Completions { shell } => completions(*shell),
+        Verb::Man { folder } => man(folder),
         Verb::Parity(arguments) => parity::run(arguments),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "bptt", &mut script);
+    terminal::print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man(folder: &Path) -> Result<ExitCode> {
+    std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    clap_mangen::generate_to(Arguments::command(), folder).map_err(Error::write(folder))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,8 @@
 //! What people see while a model trains: a progress bar on a terminal, plain lines elsewhere.
 
-use std::io::IsTerminal;
-
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::terminal::note;
+use super::terminal::{self, note};
 use crate::data::Level;
 use crate::train::Event;
 
@@ -19,7 +17,7 @@ pub struct Display {
 impl Display {
     /// A display for a run of so many steps and epochs.
     pub fn new(level: Level, total_steps: u64, epochs: usize) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
+        let bar = if terminal::shows_progress() {
             ProgressBar::with_draw_target(Some(total_steps), ProgressDrawTarget::stderr())
         } else {
             ProgressBar::hidden()
@@ -38,6 +36,9 @@ impl Display {
 
     /// Shows an event.
     pub fn show(&self, event: &Event) {
+        if terminal::is_json() {
+            return terminal::event(event);
+        }
         match event {
             Event::Steps {
                 step,

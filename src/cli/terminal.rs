@@ -1,9 +1,44 @@
 //! Writing to the terminal, or to what stands in for it. `println!` panics when nobody reads its
 //! output any more (`bptt devices | head -1`); these do not.
 
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use serde_json::json;
 
 use crate::error::{Error, Result};
+
+/// How stderr is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line: the events of a run as in metrics.jsonl, notes and errors.
+    Json,
+}
+
+/// Are notes left out?
+static QUIET: AtomicBool = AtomicBool::new(false);
+/// Is stderr written as JSON?
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Sets how stderr is written, from now on.
+pub fn set_up(quiet: bool, format: LogFormat) {
+    QUIET.store(quiet, Ordering::Relaxed);
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+/// Is stderr written as JSON?
+pub fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// Is stderr a terminal on which a progress bar is welcome?
+pub fn shows_progress() -> bool {
+    std::io::stderr().is_terminal() && !is_json() && !QUIET.load(Ordering::Relaxed)
+}
 
 /// Writes to stdout at once.
 ///
@@ -25,7 +60,36 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&format!("{json}\n"))
 }
 
-/// Writes a line to stderr. What cannot be written there is not worth stopping for.
+/// Writes a line to stderr, unless it is to be quiet. What cannot be written there is not worth
+/// stopping for.
 pub fn note(line: &str) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
+    if is_json() {
+        event(&json!({ "event": "note", "text": line }));
+    } else {
+        write_line(line);
+    }
+}
+
+/// Writes an event to stderr, as JSON.
+pub fn event(event: &impl Serialize) {
+    if let Ok(line) = serde_json::to_string(event) {
+        write_line(&line);
+    }
+}
+
+/// Writes an error to stderr, in red on a terminal.
+pub fn complain(error: &Error) {
+    if is_json() {
+        event(&json!({ "event": "error", "text": error.to_string() }));
+        return;
+    }
+    let word = console::style("error:").for_stderr().red().bold();
+    write_line(&format!("{word} {error}"));
+}
+
+fn write_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -14,7 +14,7 @@ use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder};
 use crate::config::Config;
 use crate::data::Corpus;
-use crate::device::MemoryPlan;
+use crate::device::{MemoryPlan, adapter};
 use crate::error::{Error, Result};
 use crate::run::{self, Run};
 use crate::train::State;
@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Settings of a run, as its config.toml; other flags change them
     #[arg(long = "config", value_name = "FILE", help_heading = "Run")]
     settings: Option<PathBuf>,
-    /// Print sizes, memory and steps, and stop before training
+    /// Print sizes, memory by purpose, steps, floating-point operations and the device; train nothing
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
 }
@@ -92,7 +92,11 @@ fn planned(config: &Config, dry_run: bool) -> Result<Option<Corpus>> {
     let (windows, _) = corpus.windows(config.batch_size, config.bptt)?;
     let plan = config.model_size(corpus.vocabulary.len()).plan::<f32>()?;
     print_plan(config, &corpus, windows.count(), &plan);
-    Ok((!dry_run).then_some(corpus))
+    if dry_run {
+        note(&format!("device: {}", adapter::choose(&config.device)?));
+        return Ok(None);
+    }
+    Ok(Some(corpus))
 }
 
 fn train(
@@ -122,7 +126,7 @@ fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPla
     let size = config.model_size(vocab);
     let text = match &config.data {
         Some(path) => path.display().to_string(),
-        None => "the embedded Latin text".to_owned(),
+        None => "the embedded text, The Keeper of Grey Holm".to_owned(),
     };
     let unit = config.level.tokens();
     let (train, valid) = (corpus.train.len(), corpus.valid.len());
@@ -145,6 +149,11 @@ fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPla
         "steps:  {} epochs of {windows} windows: T={} time steps of N={} streams",
         config.epochs, size.time_steps, size.batch
     ));
+    note(&format!(
+        "work:   {:.3} MFLOP a token, forward and backward; {:.3} TFLOP in all",
+        size.flops_per_step() / size.rows() as f64 / 1e6,
+        size.flops_per_step() * (config.epochs * windows) as f64 / 1e12
+    ));
     note(&format!("memory: {plan}"));
 }
 
@@ -153,7 +162,7 @@ fn output_folder(config: &Config) -> Result<NewFolder> {
     if let Some(out) = &config.out {
         return NewFolder::prepare(out);
     }
-    let name = text_name(config).unwrap_or("liber-primus".into());
+    let name = text_name(config).unwrap_or("keeper".into());
     let mut number = 1;
     loop {
         let folder = match number {
@@ -175,7 +184,7 @@ fn text_name(config: &Config) -> Option<Cow<'_, str>> {
 
 /// "tinyshakespeare: D=64 H=256 N=32 T=64, lr 1".
 fn title(config: &Config) -> String {
-    let name = text_name(config).unwrap_or("Liber Primus".into());
+    let name = text_name(config).unwrap_or("The Keeper of Grey Holm".into());
     let Config {
         emsize,
         nhid,
