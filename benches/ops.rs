@@ -5,15 +5,12 @@
 //!     cargo bench --bench ops -- cpu::matmul
 //!     cargo bench --bench ops -- gpu
 
-mod workloads;
-
-use bptt::bench::tokens;
+use bptt::bench::{EVERYDAY, size_of_workload, tokens};
 use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
 use bptt::ops::{Matrix, Ops, Recurrence, RowChunk, Write, norm_partials};
 use bptt::parity::{Subject, check_op};
 use divan::counter::ItemsCount;
-use workloads::WORKLOADS;
 
 fn main() {
     divan::main();
@@ -34,8 +31,7 @@ impl<O: Subject> Bench<O> {
         let checked = check_op(&mut ops, op).expect("the device works");
         let right = !checked.is_empty() && checked.iter().all(|report| report.passed());
         assert!(right, "{op} is wrong on {}", ops.describe());
-        let found = WORKLOADS.into_iter().find(|w| w.0 == workload);
-        let (_, size) = found.expect("a workload");
+        let size = size_of_workload(workload).expect("a workload");
         assert!(size.rows() * size.vocab <= MAX_LOGITS);
         Bench { ops, size }
     }
@@ -237,16 +233,16 @@ fn copy_within<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
 macro_rules! on_both_devices {
     ($($op:ident)*) => {
         mod cpu {
-            use super::{Bench, Cpu, WORKLOADS};
-            $(#[divan::bench(args = WORKLOADS.map(|w| w.0))]
+            use super::{Bench, Cpu, EVERYDAY};
+            $(#[divan::bench(args = EVERYDAY.map(|w| w.name))]
             fn $op(bencher: divan::Bencher, workload: &str) {
                 super::$op(Bench::new(Cpu::<f32>::new(), stringify!($op), workload), bencher);
             })*
         }
 
         mod gpu {
-            use super::{Bench, WORKLOADS, open_gpu};
-            $(#[divan::bench(args = WORKLOADS.map(|w| w.0), sample_count = 20)]
+            use super::{Bench, EVERYDAY, open_gpu};
+            $(#[divan::bench(args = EVERYDAY.map(|w| w.name), sample_count = 20)]
             fn $op(bencher: divan::Bencher, workload: &str) {
                 super::$op(Bench::new(open_gpu(), stringify!($op), workload), bencher);
             })*

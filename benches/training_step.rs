@@ -4,24 +4,21 @@
 //!     cargo bench --bench training_step -- cpu
 //!     cargo bench --bench training_step -- gpu
 
-mod workloads;
-
-use bptt::bench::Training;
+use bptt::bench::{EVERYDAY, Training, size_of_workload};
 use bptt::device::{Cpu, Gpu, adapter};
 use bptt::ops::Ops;
 use divan::counter::ItemsCount;
-use workloads::WORKLOADS;
 
 fn main() {
     divan::main();
 }
 
-#[divan::bench(args = WORKLOADS.map(|w| w.0))]
+#[divan::bench(args = EVERYDAY.map(|w| w.name))]
 fn cpu(bencher: divan::Bencher, workload: &str) {
     bench(bencher, Cpu::<f32>::new(), workload);
 }
 
-#[divan::bench(args = WORKLOADS.map(|w| w.0), sample_count = 10)]
+#[divan::bench(args = EVERYDAY.map(|w| w.name), sample_count = 10)]
 fn gpu(bencher: divan::Bencher, workload: &str) {
     let adapters = adapter::adapters();
     let adapter = adapters
@@ -35,8 +32,7 @@ fn gpu(bencher: divan::Bencher, workload: &str) {
 }
 
 fn bench<O: Ops>(bencher: divan::Bencher, mut ops: O, workload: &str) {
-    let found = WORKLOADS.into_iter().find(|w| w.0 == workload);
-    let (_, size) = found.expect("a workload");
+    let size = size_of_workload(workload).expect("a workload");
     let mut training = Training::new(&mut ops, size).expect("the model fits");
     training.step(&mut ops).expect("a first step");
     bencher

@@ -1,8 +1,12 @@
-//! The loss curve of a run as SVG.
+//! Pictures as SVG: the loss curve of a run, and the roofline of a profile.
+
+mod roofline;
 
 use std::path::Path;
 
 use plotters::prelude::*;
+
+pub use roofline::roofline;
 
 use crate::error::{Error, Result};
 use crate::train::Event;

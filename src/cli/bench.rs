@@ -1,109 +1,195 @@
 //! `bptt bench`: how fast a training step is, and where its time goes.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
 
 use super::on_device::{Job, on_device};
-use super::progress::thousands;
+use super::profile::table;
 use super::terminal::{print, print_json};
-use crate::bench::{OpTime, Report, measure};
+use crate::bench::growth::{self, BASE, Growth};
+use crate::bench::{Report, Timing, measure, size_of_workload, workloads};
 use crate::device::adapter::DeviceChoice;
-use crate::error::Result;
+use crate::error::{Result, require};
 use crate::model::ModelSize;
 use crate::parity::Subject;
+use crate::plot;
+
+/// How each point of a growth is timed.
+const GROWTH: Timing = Timing {
+    repetitions: 5,
+    at_least: Duration::from_millis(500),
+};
 
 /// The flags of `bptt bench`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// Sizes to begin with; each can be set by its own flag [default: char, with --growth sizes of
+    /// its own]
+    #[arg(long, value_name = "NAME", value_parser = names())]
+    workload: Option<String>,
     /// Vocabulary (V)
-    #[arg(long, value_name = "V", default_value_t = 65)]
-    vocab_size: usize,
+    #[arg(long, value_name = "V")]
+    vocab_size: Option<usize>,
     /// Size of the embedding (D)
-    #[arg(long, value_name = "D", default_value_t = 64)]
-    emsize: usize,
+    #[arg(long, value_name = "D")]
+    emsize: Option<usize>,
     /// Hidden units (H)
-    #[arg(long, value_name = "H", default_value_t = 256)]
-    nhid: usize,
+    #[arg(long, value_name = "H")]
+    nhid: Option<usize>,
     /// Parallel streams (N)
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    batch_size: usize,
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
     /// Time steps of a window (T)
-    #[arg(long, value_name = "T", default_value_t = 64)]
-    bptt: usize,
+    #[arg(long, value_name = "T")]
+    bptt: Option<usize>,
     /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME
     #[arg(long, default_value_t)]
     device: DeviceChoice,
+    /// Time steps and memory as N, T, H and V each alone double five times, instead of single ops
+    #[arg(long, conflicts_with = "roofline")]
+    growth: bool,
+    /// Draw every op's speed under the device's ceilings, as SVG
+    #[arg(long, value_name = "FILE")]
+    roofline: Option<PathBuf>,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
 }
 
+fn names() -> PossibleValuesParser {
+    workloads().map(|w| w.name).collect::<Vec<_>>().into()
+}
+
+impl Arguments {
+    /// The workload's sizes, where no flag sets another.
+    fn size(&self) -> ModelSize {
+        let default = match self.growth {
+            true => Some(BASE),
+            false => size_of_workload("char"),
+        };
+        let named = self.workload.as_deref().and_then(size_of_workload);
+        // The names are those that the command line takes.
+        let base = named.or(default).unwrap_or(BASE);
+        ModelSize {
+            vocab: self.vocab_size.unwrap_or(base.vocab),
+            embedding: self.emsize.unwrap_or(base.embedding),
+            hidden: self.nhid.unwrap_or(base.hidden),
+            batch: self.batch_size.unwrap_or(base.batch),
+            time_steps: self.bptt.unwrap_or(base.time_steps),
+        }
+    }
+}
+
 /// Measures and prints.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let size = ModelSize {
-        vocab: arguments.vocab_size,
-        embedding: arguments.emsize,
-        hidden: arguments.nhid,
-        batch: arguments.batch_size,
-        time_steps: arguments.bptt,
-    };
+    let size = arguments.size();
     size.check()?;
-    let plan = size.plan::<f32>()?;
-    let report = on_device(&arguments.device, Some(&plan), Measurement(size))?;
-    if arguments.json {
-        print_json(&report)?;
+    if arguments.growth {
+        measure_growth(arguments, size)?;
     } else {
-        print(&table(&report))?;
+        measure_step(arguments, size)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-struct Measurement(ModelSize);
+fn measure_step(arguments: &Arguments, size: ModelSize) -> Result<()> {
+    if let Some(path) = &arguments.roofline {
+        // Before minutes of measuring, not after.
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let there = folder.is_none_or(Path::is_dir) && !path.is_dir();
+        let expected = "a file in a folder that exists";
+        require("roofline", path.display(), there, expected)?;
+    }
+    let plan = size.plan::<f32>()?;
+    let report = on_device(&arguments.device, Some(&plan), Step(size))?;
+    if let Some(path) = &arguments.roofline {
+        plot::roofline(path, &report)?;
+    }
+    match arguments.json {
+        true => print_json(&report),
+        false => print(&table(&report)),
+    }
+}
 
-impl Job for Measurement {
+fn measure_growth(arguments: &Arguments, base: ModelSize) -> Result<()> {
+    let mut plans = Vec::new();
+    for size in growth::largest(base) {
+        size.check()?;
+        plans.push(size.plan::<f32>()?);
+    }
+    let largest = plans.iter().max_by_key(|plan| plan.total());
+    let growths = on_device(&arguments.device, largest, Doublings(base))?;
+    match arguments.json {
+        true => print_json(&growths),
+        false => print(&growth_table(base, &growths)),
+    }
+}
+
+struct Step(ModelSize);
+
+impl Job for Step {
     type Output = Report;
 
     fn run<O: Subject>(self, ops: &mut O) -> Result<Report> {
-        measure(ops, self.0)
+        measure(ops, self.0, None, Timing::THOROUGH)
     }
 }
 
-fn table(report: &Report) -> String {
+struct Doublings(ModelSize);
+
+impl Job for Doublings {
+    type Output = Vec<Growth>;
+
+    fn run<O: Subject>(self, ops: &mut O) -> Result<Vec<Growth>> {
+        growth::measure(ops, self.0, GROWTH)
+    }
+}
+
+/// A line a point, and the exponents of each size.
+fn growth_table(base: ModelSize, growths: &[Growth]) -> String {
     let mut text = format!(
-        "step {:.3} ms, {} tokens/s, {:.1} GFLOP/s; first step after {:.2} s\n\
-         ceilings: a large product {:.1} GFLOP/s, a large copy {:.1} GB/s\n\n\
-         {:<22} {:<28} {:>5} {:>9} {:>6} {:>9} {:>7} {:>10}\n",
-        1e3 * report.step_seconds,
-        thousands(report.tokens_per_second),
-        report.gflops,
-        report.first_step_seconds,
-        report.ceiling_gflops,
-        report.ceiling_gbytes,
-        "op",
+        "from V={} D={} H={} N={} T={}\n\n{:<8} {:>10} {:>7} {:>9} {:>10} {:>7}\n",
+        base.vocab,
+        base.embedding,
+        base.hidden,
+        base.batch,
+        base.time_steps,
         "size",
-        "calls",
-        "ms",
-        "share",
+        "ms a step",
+        "times",
         "GFLOP/s",
-        "GB/s",
-        "of ceiling"
+        "MiB",
+        "times"
     );
-    let total: f64 = report.ops.iter().map(|op| op.seconds).sum();
-    for op in &report.ops {
-        text += &line(op, total);
+    for growth in growths {
+        let mut before = None;
+        for point in &growth.points {
+            let size = format!("{}={}", growth.along, point.value);
+            let (seconds, bytes) = (point.step_seconds, point.bytes as f64);
+            let times = |now: f64, before: Option<f64>| match before {
+                Some(before) => format!("{:.2}", now / before),
+                None => "-".to_owned(),
+            };
+            text += &format!(
+                "{size:<8} {:>10.3} {:>7} {:>9.1} {:>10.2} {:>7}\n",
+                1e3 * seconds,
+                times(seconds, before.map(|b: (f64, f64)| b.0)),
+                point.flops / seconds / 1e9,
+                bytes / f64::from(1 << 20),
+                times(bytes, before.map(|b| b.1)),
+            );
+            before = Some((seconds, bytes));
+        }
+        text += &format!(
+            "at last: time ∝ {along}^{:.2}, operations ∝ {along}^{:.2}, memory ∝ {along}^{:.2}\n\n",
+            growth.time_exponent,
+            growth.flops_exponent,
+            growth.memory_exponent,
+            along = growth.along,
+        );
     }
     text
-}
-
-fn line(op: &OpTime, total: f64) -> String {
-    format!(
-        "{:<22} {:<28} {:>5.0} {:>9.3} {:>5.1}% {:>9.1} {:>7.1} {:>9.0}%\n",
-        op.op,
-        op.size,
-        op.calls,
-        1e3 * op.seconds,
-        100.0 * op.seconds / total,
-        op.gflops,
-        op.gbytes,
-        100.0 * op.of_ceiling
-    )
 }

@@ -6,6 +6,7 @@ mod generate;
 mod interrupts;
 mod on_device;
 mod parity;
+mod profile;
 mod progress;
 mod session;
 mod settings;

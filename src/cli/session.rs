@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::generate::{Sample, TEMPERATURE};
 use super::interrupts::Interrupts;
 use super::on_device::Job;
+use super::profile;
 use super::progress::Display;
 use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder};
@@ -38,6 +39,8 @@ pub struct Session<'a> {
     pub title: String,
     /// Signals that stop it.
     pub interrupts: &'a Interrupts,
+    /// Steps to profile before.
+    pub profile: Option<u32>,
     /// Where it begins.
     pub beginning: Beginning,
 }
@@ -46,6 +49,8 @@ impl Job for Session<'_> {
     type Output = ExitCode;
 
     fn run<O: Subject>(self, ops: &mut O) -> Result<ExitCode> {
+        // Before the run has the device's memory.
+        let profile = profile::of_twin(ops, self.config, self.corpus, self.profile)?;
         let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
         let vocabulary = &self.corpus.vocabulary;
         let run = match self.beginning {
@@ -56,6 +61,9 @@ impl Job for Session<'_> {
                 run
             }
         };
+        if let Some(report) = profile {
+            profile::write(&report, run.path())?;
+        }
         let mut training = Training {
             trainer,
             run,

@@ -8,6 +8,7 @@ use clap::ArgMatches;
 
 use super::interrupts::Interrupts;
 use super::on_device::on_device;
+use super::profile;
 use super::session::{Beginning, Session};
 use super::settings;
 use super::terminal::note;
@@ -39,6 +40,17 @@ pub struct Arguments {
     /// Print sizes, memory by purpose, steps, floating-point operations and the device; train nothing
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
+    /// Before training, profile as many steps of a model of these sizes: a table, and profile.json
+    /// and roofline.svg in the run's folder
+    #[arg(
+        long,
+        value_name = "STEPS",
+        num_args = 0..=1,
+        default_missing_value = profile::STEPS,
+        value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = "Run"
+    )]
+    profile: Option<u32>,
 }
 
 /// Trains, saves, and prints a sample. `matches` tells which flags were given.
@@ -54,7 +66,7 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<ExitCode> {
     let Some(corpus) = planned(&config, arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
-    train(&config, &corpus, |config| {
+    train(&config, &corpus, arguments.profile, |config| {
         Ok(Beginning::New(output_folder(config)?))
     })
 }
@@ -80,7 +92,7 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
         ));
     }
     checkpoint.config = config.clone();
-    train(&config, &corpus, |_| {
+    train(&config, &corpus, arguments.profile, |_| {
         Ok(Beginning::Resumed(run, Box::new(checkpoint)))
     })
 }
@@ -102,6 +114,7 @@ fn planned(config: &Config, dry_run: bool) -> Result<Option<Corpus>> {
 fn train(
     config: &Config,
     corpus: &Corpus,
+    profile: Option<u32>,
     begin: impl FnOnce(&Config) -> Result<Beginning>,
 ) -> Result<ExitCode> {
     let plan = config.model_size(corpus.vocabulary.len()).plan::<f32>()?;
@@ -110,6 +123,7 @@ fn train(
         corpus,
         title: title(config),
         interrupts: &Interrupts::catch(),
+        profile,
         beginning: begin(config)?,
     };
     on_device(&config.device, Some(&plan), session)

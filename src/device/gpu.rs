@@ -1,5 +1,7 @@
 //! A GPU through wgpu: buffers, pipelines and bind groups, made once and kept.
 
+mod timestamps;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +11,7 @@ use super::recorder::Recorder;
 use super::tokens::TokenIndex;
 use super::{Device, Purpose, check_range};
 use crate::error::{Error, Result};
+use timestamps::Timer;
 
 /// Bytes of a uniform slot: every adapter aligns uniform bindings to 256 or less.
 const SLOT: u64 = 256;
@@ -91,6 +94,7 @@ pub struct Gpu {
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     recorder: Recorder,
+    timer: Timer,
     pipelines: Vec<wgpu::ComputePipeline>,
     /// By the kernel's name and the setting of its switches.
     pipeline_of: HashMap<(&'static str, u32), usize>,
@@ -124,6 +128,7 @@ impl Gpu {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
+            required_features: Timer::features(adapter),
             required_limits: limits.clone(),
             ..Default::default()
         };
@@ -149,6 +154,7 @@ impl Gpu {
             info,
             limits,
             recorder: Recorder::default(),
+            timer: Timer::default(),
             pipelines: Vec::new(),
             pipeline_of: HashMap::new(),
             sources: HashMap::new(),
@@ -250,6 +256,7 @@ impl Gpu {
             self.bindings.insert(key.clone(), binding);
         }
         let group = &self.bindings[&key].group;
+        self.timer.note(kernel.name);
         self.recorder.dispatch(
             &self.device,
             &self.pipelines[pipeline],
@@ -435,6 +442,36 @@ impl Gpu {
             mapped_at_creation: false,
         })
     }
+
+    /// Copies bytes of a buffer to `out`, after all work that was submitted.
+    fn read_bytes(&mut self, buffer: &wgpu::Buffer, offset: u64, out: &mut [u8]) -> Result<()> {
+        let bytes = out.len() as u64;
+        let staging = self.staging(bytes);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        let mapped = Arc::new(Mutex::new(None));
+        let result = mapped.clone();
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |r| {
+            *lock(&result) = Some(r);
+        });
+        self.finish()?;
+        match lock(&mapped).take() {
+            Some(Ok(())) => {}
+            Some(Err(e)) => return Err(self.device_error(format!("reading back failed: {e}"))),
+            None => return Err(self.device_error("reading back failed: the device did not answer")),
+        }
+        let copied = match staging.get_mapped_range(0..bytes) {
+            Ok(view) => {
+                out.copy_from_slice(&view);
+                Ok(())
+            }
+            Err(e) => Err(self.device_error(format!("reading back failed: {e}"))),
+        };
+        staging.unmap();
+        self.staging = Some(staging);
+        copied
+    }
 }
 
 impl Device for Gpu {
@@ -507,32 +544,8 @@ impl Device for Gpu {
             return self.finish();
         }
         self.submit()?;
-        let bytes = 4 * out.len() as u64;
-        let staging = self.staging(bytes);
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&tensor.buffer.raw, 4 * offset as u64, &staging, 0, bytes);
-        self.queue.submit([encoder.finish()]);
-        let mapped = Arc::new(Mutex::new(None));
-        let result = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |r| {
-            *lock(&result) = Some(r);
-        });
-        self.finish()?;
-        match lock(&mapped).take() {
-            Some(Ok(())) => {}
-            Some(Err(e)) => return Err(self.device_error(format!("reading back failed: {e}"))),
-            None => return Err(self.device_error("reading back failed: the device did not answer")),
-        }
-        let copied = match staging.get_mapped_range(0..bytes) {
-            Ok(view) => {
-                out.copy_from_slice(bytemuck::cast_slice(&view));
-                Ok(())
-            }
-            Err(e) => Err(self.device_error(format!("reading back failed: {e}"))),
-        };
-        staging.unmap();
-        self.staging = Some(staging);
-        copied
+        let offset = 4 * offset as u64;
+        self.read_bytes(&tensor.buffer.raw, offset, bytemuck::cast_slice_mut(out))
     }
 
     fn submit(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod plan;
 pub mod profiled;
 mod recorder;
+pub mod stopwatch;
 pub mod tokens;
 
 pub use cpu::Cpu;
@@ -80,7 +81,8 @@ impl Element for f64 {
 }
 
 /// What a tensor is for: the memory plan sums sizes by purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// Parameters of the model.
     Weights,

@@ -7,7 +7,7 @@ use super::{Device, Element, Purpose};
 use crate::error::{Error, Result};
 
 /// Bytes by purpose, and the largest single tensor.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
     /// Bytes of all tensors of a purpose.
     pub bytes: BTreeMap<Purpose, u64>,

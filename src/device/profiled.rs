@@ -1,9 +1,10 @@
-//! A device that times every op: it waits for each before the next, which is slower than letting
-//! the device run on, and shows where the time goes.
+//! A device that times every op, in the units that a profile is read in: an op at a size, a step.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::fmt::Display;
+use std::time::Instant;
 
+use super::stopwatch::{Clock, Lap, Stopwatch};
 use super::{Device, Purpose};
 use crate::error::Result;
 use crate::ops::{Matrix, Ops, Recurrence, RowChunk, Write};
@@ -18,58 +19,121 @@ pub struct Call {
 }
 
 /// What an op at one size has cost so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Cost {
     /// Calls.
     pub calls: u64,
-    /// Their time.
-    pub time: Duration,
-    /// Floating-point operations of products.
+    /// Dispatches of kernels; 0 on the CPU.
+    pub dispatches: u64,
+    /// The kernels dispatched; none on the CPU.
+    pub kernels: Vec<&'static str>,
+    /// The time of its calls in each step that had any.
+    pub seconds: Vec<f64>,
+    /// Additions, multiplications, divisions and elementary functions, each counted as one.
     pub flops: f64,
     /// Bytes of tensors read and written, each counted once.
     pub bytes: f64,
 }
 
-/// `inner`, timed.
+/// `inner`, with every op timed by its [`Stopwatch`] while [`Profiled::timing`] is on.
 #[derive(Debug)]
 pub struct Profiled<'a, O> {
     inner: &'a mut O,
-    /// Time by op and size.
+    /// Is what is called now timed? Otherwise it is only passed on.
+    pub timing: bool,
+    /// Costs by op and size, up to the last [`Profiled::end_step`].
     pub costs: BTreeMap<Call, Cost>,
+    /// The calls since then.
+    calls: Vec<Timed>,
 }
 
-impl<'a, O: Ops> Profiled<'a, O> {
-    /// Times what `inner` does from now on.
+/// A call, and what it cost if the device does not say.
+#[derive(Debug)]
+struct Timed {
+    call: Call,
+    flops: f64,
+    bytes: f64,
+    seconds: f64,
+}
+
+impl<'a, O: Stopwatch> Profiled<'a, O> {
+    /// Times what `inner` does, once `timing` is set.
     pub fn new(inner: &'a mut O) -> Self {
         Profiled {
             inner,
+            timing: false,
             costs: BTreeMap::new(),
+            calls: Vec::new(),
         }
     }
 
-    /// Runs `work`, waits for it, and books it under `op` at `size`.
+    /// What ops are timed by.
+    pub fn clock(&self) -> Clock {
+        self.inner.clock()
+    }
+
+    /// Books the calls since the last one of these as one step. Waits for the device.
+    ///
+    /// # Errors
+    /// As [`Stopwatch::take_laps`].
+    pub fn end_step(&mut self) -> Result<()> {
+        let laps = self.inner.take_laps()?.into_iter().map(Some);
+        let laps = laps.chain(std::iter::repeat(None));
+        let mut step: BTreeMap<Call, f64> = BTreeMap::new();
+        for (timed, lap) in self.calls.drain(..).zip(laps) {
+            let lap = lap.unwrap_or_default();
+            let cost = self.costs.entry(timed.call.clone()).or_default();
+            cost.book(&timed, &lap);
+            *step.entry(timed.call).or_default() += lap.seconds.unwrap_or(timed.seconds);
+        }
+        for (call, seconds) in step {
+            self.costs.entry(call).or_default().seconds.push(seconds);
+        }
+        Ok(())
+    }
+
+    /// Runs `work`, and books it under `op` at `size` if timing is on.
     fn time(
         &mut self,
         op: &'static str,
-        size: String,
+        size: impl Display,
         flops: usize,
         elements: usize,
         work: impl FnOnce(&mut O) -> Result<()>,
     ) -> Result<()> {
-        self.inner.finish()?;
+        if !self.timing {
+            return work(self.inner);
+        }
+        let size = size.to_string();
+        self.inner.begin_lap()?;
         let begun = Instant::now();
         work(self.inner)?;
-        self.inner.finish()?;
-        let cost = self.costs.entry(Call { op, size }).or_default();
-        cost.calls += 1;
-        cost.time += begun.elapsed();
-        cost.flops += flops as f64;
-        cost.bytes += (elements * size_of::<O::Elem>()) as f64;
+        self.inner.end_lap()?;
+        self.calls.push(Timed {
+            call: Call { op, size },
+            flops: flops as f64,
+            bytes: (elements * size_of::<O::Elem>()) as f64,
+            seconds: begun.elapsed().as_secs_f64(),
+        });
         Ok(())
     }
 }
 
-impl<O: Ops> Device for Profiled<'_, O> {
+impl Cost {
+    fn book(&mut self, timed: &Timed, lap: &Lap) {
+        self.calls += 1;
+        self.dispatches += lap.dispatches;
+        self.flops += timed.flops;
+        self.bytes += timed.bytes;
+        for kernel in &lap.kernels {
+            if !self.kernels.contains(kernel) {
+                self.kernels.push(kernel);
+            }
+        }
+    }
+}
+
+impl<O: Stopwatch> Device for Profiled<'_, O> {
     type Elem = O::Elem;
     type Tensor = O::Tensor;
     type Ids = O::Ids;
@@ -101,8 +165,12 @@ impl<O: Ops> Device for Profiled<'_, O> {
     }
 
     fn write_ids(&mut self, ids: &mut O::Ids, tokens: &[u32]) -> Result<()> {
+        // An upload is no work between a device's timestamps: it counts as outside the ops then.
+        if !matches!(self.clock(), Clock::Wall | Clock::WallWaiting) {
+            return self.inner.write_ids(ids, tokens);
+        }
         let elements = tokens.len();
-        self.time("write_ids", format!("{elements}"), 0, elements, |ops| {
+        self.time("write_ids", elements, 0, elements, |ops| {
             ops.write_ids(ids, tokens)
         })
     }
@@ -120,7 +188,7 @@ impl<O: Ops> Device for Profiled<'_, O> {
     }
 }
 
-impl<O: Ops> Ops for Profiled<'_, O> {
+impl<O: Stopwatch> Ops for Profiled<'_, O> {
     fn matmul(
         &mut self,
         a: (&O::Tensor, Matrix),
@@ -131,9 +199,15 @@ impl<O: Ops> Ops for Profiled<'_, O> {
     ) -> Result<()> {
         let ((m, k), n) = (a.1.shape(), c.1.cols);
         let transposed = |x: Matrix| if x.transposed { "ᵀ" } else { "" };
-        let size = format!("{m}×{k}{} · {k}×{n}{}", transposed(a.1), transposed(b.1));
-        let batch = c.1.batch;
-        let (flops, elements) = (2 * m * n * k * batch, (m * k + k * n + m * n) * batch);
+        let size = format_args!("{m}×{k}{} · {k}×{n}{}", transposed(a.1), transposed(b.1));
+        // An operand that all matrices of the batch share is read once.
+        let stored = |x: Matrix| x.rows * x.cols * if x.batch_stride == 0 { 1 } else { x.batch };
+        let outputs = m * n * c.1.batch;
+        let written = match write {
+            Write::Overwrite => outputs,
+            Write::Accumulate => 2 * outputs,
+        };
+        let (flops, elements) = (2 * k * outputs, stored(a.1) + stored(b.1) + written);
         self.time("matmul", size, flops, elements, |ops| {
             ops.matmul(a, b, bias, c, write)
         })
@@ -141,18 +215,25 @@ impl<O: Ops> Ops for Profiled<'_, O> {
 
     fn tanh(&mut self, x: &O::Tensor, y: &mut O::Tensor) -> Result<()> {
         let len = self.len(x);
-        self.time("tanh", format!("{len}"), 0, 2 * len, |ops| ops.tanh(x, y))
+        self.time("tanh", len, len, 2 * len, |ops| ops.tanh(x, y))
     }
 
     fn tanh_backward(&mut self, y: &O::Tensor, dy: &O::Tensor, dx: &mut O::Tensor) -> Result<()> {
         let len = self.len(y);
-        self.time("tanh_backward", format!("{len}"), 0, 3 * len, |ops| {
+        self.time("tanh_backward", len, 3 * len, 3 * len, |ops| {
             ops.tanh_backward(y, dy, dx)
         })
     }
 
     fn rnn(&mut self, hidden: &mut O::Tensor, wh: &O::Tensor, size: Recurrence) -> Result<()> {
-        let (text, flops, elements) = recurrence(size);
+        let Recurrence {
+            time_steps: t,
+            batch: n,
+            hidden: h,
+        } = size;
+        let text = format_args!("T={t} N={n} H={h}");
+        // z_t is read and h_t written in its place, after the initial state; a sum and a tanh each.
+        let (flops, elements) = (2 * t * n * h * (h + 1), (2 * t + 1) * n * h + h * h);
         self.time("rnn", text, flops, elements, |ops| {
             ops.rnn(hidden, wh, size)
         })
@@ -165,7 +246,16 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         wh: &O::Tensor,
         size: Recurrence,
     ) -> Result<()> {
-        let (text, flops, elements) = recurrence(size);
+        let Recurrence {
+            time_steps: t,
+            batch: n,
+            hidden: h,
+        } = size;
+        let text = format_args!("T={t} N={n} H={h}");
+        // The gradient is read and written, h_t read; no product for the last time step. A sum and
+        // three more for 1 − h².
+        let products = 2 * t.saturating_sub(1) * n * h * h;
+        let (flops, elements) = (products + 4 * t * n * h, 3 * t * n * h + h * h);
         self.time("rnn_backward", text, flops, elements, |ops| {
             ops.rnn_backward(grad, hidden, wh, size)
         })
@@ -179,7 +269,7 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         dim: usize,
     ) -> Result<()> {
         let len = self.len(out);
-        self.time("embedding", format!("{len}"), 0, 2 * len, |ops| {
+        self.time("embedding", len, 0, 2 * len, |ops| {
             ops.embedding(table, ids, out, dim)
         })
     }
@@ -191,9 +281,9 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         dtable: &mut O::Tensor,
         dim: usize,
     ) -> Result<()> {
-        let elements = self.len(dout) + self.len(dtable);
-        let size = format!("{} to {}", self.len(dout), self.len(dtable));
-        self.time("embedding_backward", size, 0, elements, |ops| {
+        let (from, to) = (self.len(dout), self.len(dtable));
+        let size = format_args!("{from} to {to}");
+        self.time("embedding_backward", size, from, from + to, |ops| {
             ops.embedding_backward(dout, ids, dtable, dim)
         })
     }
@@ -206,16 +296,21 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         chunk: RowChunk,
         gradient: bool,
     ) -> Result<()> {
-        let size = format!("{}×{}", chunk.rows, chunk.vocab);
-        let elements = 2 * chunk.rows * chunk.vocab;
-        self.time("softmax_cross_entropy", size, 0, elements, |ops| {
+        let size = format_args!("{}×{}", chunk.rows, chunk.vocab);
+        let logits_read = chunk.rows * chunk.vocab;
+        // Maximum, difference, exponential and sum; the gradient is one product more, written back.
+        let (flops, elements) = match gradient {
+            false => (4 * logits_read, logits_read),
+            true => (5 * logits_read, 2 * logits_read),
+        };
+        self.time("softmax_cross_entropy", size, flops, elements, |ops| {
             ops.softmax_cross_entropy(logits, targets, losses, chunk, gradient)
         })
     }
 
     fn mean_loss(&mut self, losses: &O::Tensor, loss: &mut O::Tensor) -> Result<()> {
         let len = self.len(losses);
-        self.time("mean_loss", format!("{len}"), 0, len, |ops| {
+        self.time("mean_loss", len, len, len, |ops| {
             ops.mean_loss(losses, loss)
         })
     }
@@ -228,7 +323,7 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         temperature: f32,
     ) -> Result<()> {
         let len = self.len(logits);
-        self.time("softmax", format!("{len}"), 0, 2 * len, |ops| {
+        self.time("softmax", len, 6 * len, 2 * len, |ops| {
             ops.softmax(logits, probs, vocab, temperature)
         })
     }
@@ -241,7 +336,7 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         vocab: usize,
     ) -> Result<()> {
         let len = self.len(probs);
-        self.time("softmax_backward", format!("{len}"), 0, 3 * len, |ops| {
+        self.time("softmax_backward", len, 4 * len, 3 * len, |ops| {
             ops.softmax_backward(probs, dprobs, dlogits, vocab)
         })
     }
@@ -255,7 +350,7 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         vocab: usize,
     ) -> Result<()> {
         let len = self.len(probs);
-        self.time("cross_entropy", format!("{len}"), 0, 2 * len, |ops| {
+        self.time("cross_entropy", len, 0, 2 * len, |ops| {
             ops.cross_entropy(probs, targets, losses, dprobs, vocab)
         })
     }
@@ -267,13 +362,10 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         write: Write,
     ) -> Result<()> {
         let (rows, cols) = x.1.shape();
-        self.time(
-            "sum_rows",
-            format!("{rows}×{cols}"),
-            0,
-            rows * cols,
-            |ops| ops.sum_rows(x, out, write),
-        )
+        let (size, elements) = (format_args!("{rows}×{cols}"), rows * cols);
+        self.time("sum_rows", size, elements, elements, |ops| {
+            ops.sum_rows(x, out, write)
+        })
     }
 
     fn global_norm(
@@ -284,7 +376,7 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         norm: &mut O::Tensor,
     ) -> Result<()> {
         let elements: usize = gradients.iter().map(|g| self.len(g)).sum();
-        self.time("global_norm", format!("{elements}"), 0, elements, |ops| {
+        self.time("global_norm", elements, 2 * elements, elements, |ops| {
             ops.global_norm(gradients, max_norm, partials, norm)
         })
     }
@@ -297,7 +389,7 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         norm: &O::Tensor,
     ) -> Result<()> {
         let len = self.len(gradient);
-        self.time("sgd", format!("{len}"), 0, 3 * len, |ops| {
+        self.time("sgd", len, 2 * len, 3 * len, |ops| {
             ops.sgd(weights, gradient, rate, norm)
         })
     }
@@ -309,22 +401,8 @@ impl<O: Ops> Ops for Profiled<'_, O> {
         to: usize,
         len: usize,
     ) -> Result<()> {
-        self.time("copy_within", format!("{len}"), 0, 2 * len, |ops| {
+        self.time("copy_within", len, 0, 2 * len, |ops| {
             ops.copy_within(tensor, from, to, len)
         })
     }
-}
-
-/// Size in words, operations of the products, elements read and written.
-fn recurrence(size: Recurrence) -> (String, usize, usize) {
-    let Recurrence {
-        time_steps: t,
-        batch: n,
-        hidden: h,
-    } = size;
-    (
-        format!("T={t} N={n} H={h}"),
-        2 * t * n * h * h,
-        2 * t * n * h + h * h,
-    )
 }

@@ -23,17 +23,29 @@ impl Recorder {
         bind_group: &wgpu::BindGroup,
         [x, y]: [u32; 2],
     ) {
-        let (_, pass) = self.open.get_or_insert_with(|| {
-            let mut encoder = device.create_command_encoder(&Default::default());
-            let pass = encoder
-                .begin_compute_pass(&Default::default())
-                .forget_lifetime();
-            (encoder, pass)
-        });
+        let pass = self.pass(device, None);
         pass.set_pipeline(pipeline);
         pass.set_bind_group(0, bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);
         self.dispatches += 1;
+    }
+
+    /// The current pass; a new one writes `timestamps` when it begins and ends.
+    pub fn pass(
+        &mut self,
+        device: &wgpu::Device,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) -> &mut wgpu::ComputePass<'static> {
+        let (_, pass) = self.open.get_or_insert_with(|| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let descriptor = wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: timestamps,
+            };
+            let pass = encoder.begin_compute_pass(&descriptor).forget_lifetime();
+            (encoder, pass)
+        });
+        pass
     }
 
     /// Is anything recorded that was not submitted?

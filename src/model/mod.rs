@@ -26,7 +26,7 @@ const MAX_SIZE: usize = 1 << 16;
 const MAX_VOCAB: usize = 1 << 28;
 
 /// The sizes of a model and of the windows it is run on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct ModelSize {
     /// V, the vocabulary.
     pub vocab: usize,

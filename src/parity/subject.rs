@@ -1,10 +1,10 @@
 //! What parity can be checked of: a GPU, kernel by kernel, or the CPU path at f32.
 
+use crate::device::stopwatch::Stopwatch;
 use crate::device::{Cpu, Gpu};
-use crate::ops::Ops;
 
 /// A device whose results are held to the f64 reference.
-pub trait Subject: Ops<Elem = f32> {
+pub trait Subject: Stopwatch<Elem = f32> {
     /// Are sums shared by as many lanes as the kernels state? Bounds are tighter then.
     const SUMS_IN_LANES: bool;
 
