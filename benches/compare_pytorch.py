@@ -1,45 +1,46 @@
 """Full training steps of bptt beside PyTorch, on the same machine, in turn.
 
     cargo build --release
-    python benches/compare_pytorch.py                    # CPU, all cores
-    python benches/compare_pytorch.py --device cuda --bptt-device gpu --large
+    python benches/compare_pytorch.py                   # CPU, all cores
+    python benches/compare_pytorch.py --device cuda --workload large --workload huge
+    cargo bench --bench tokens_per_second               # draws benches/tokens-per-second.svg
 
 PyTorch runs what its users write first: nn.Embedding, nn.RNN (tanh), nn.Linear, cross_entropy and
-SGD, f32 without TF32, and time-major. Tokens per second are medians over rounds, memory is the peak
-resident set of the process.
+SGD, f32 without TF32, and time-major. Tokens per second are medians over rounds. Memory is the peak
+resident set of the process on the CPU; on a GPU it is what PyTorch's allocator reserved at most, and
+what bptt planned: the tensors of both, not their drivers.
+
+The table goes to standard output. The CSV keeps the rows of other machines, systems and workloads.
 """
 
 import argparse
+import csv
+import datetime
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
-# V, D, H, N, T
-WORKLOADS = {
-    "book": (418, 100, 100, 10, 5),
-    "char": (65, 64, 256, 32, 64),
-    "ptb": (10_000, 200, 200, 20, 35),
-    "ptb-medium": (10_000, 650, 650, 20, 35),
-}
-LARGE = {
-    "large": (32_768, 1024, 1024, 64, 128),
-    "huge": (50_304, 2048, 2048, 128, 128),
-}
+# The sizes are the library's (src/bench/workloads.rs).
+WORKLOADS = ["book", "char", "ptb", "ptb-medium", "large", "huge"]
+COLUMNS = ["date", "machine", "system", "workload", "tokens_per_second", "memory_mib"]
 SECONDS = 3.0
+MIB = 2**20
 
 
-def pytorch(sizes, device):
-    """Tokens per second of PyTorch's training step."""
+def pytorch(size, device):
+    """What PyTorch's training step reaches: version, tokens per second, memory on a GPU."""
     import torch
     from torch import nn
     from torch.nn import functional
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    v, d, h, n, t = sizes
+    v, d, h = size["vocab"], size["embedding"], size["hidden"]
+    n, t = size["batch"], size["time_steps"]
     embedding = nn.Embedding(v, d, device=device)
     rnn = nn.RNN(d, h, device=device)
     head = nn.Linear(h, v, device=device)
@@ -72,11 +73,30 @@ def pytorch(sizes, device):
             state = step(i, state)
         wait()
         rates.append((block * n * t / (time.perf_counter() - begun), block))
-    return statistics.median(rate for rate, _ in rates)
+    cuda = device == "cuda"
+    return {
+        "system": f"PyTorch {torch.__version__.split('+')[0]}",
+        "machine": torch.cuda.get_device_name() if cuda else cpu_name(),
+        "tokens_per_second": statistics.median(rate for rate, _ in rates),
+        "memory_mib": torch.cuda.max_memory_reserved() / MIB if cuda else None,
+    }
+
+
+def cpu_name():
+    """"2 cores of AMD EPYC 9R14": what the processor calls itself."""
+    model = "an unknown processor"
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return f"{os.cpu_count()} cores of {model}"
 
 
 def run(command):
-    """The last line of a command's output as JSON, and its peak memory in MiB."""
+    """A command's output as JSON, and its peak memory in MiB."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -85,37 +105,80 @@ def run(command):
     return json.loads(output), usage.ru_maxrss / 1024
 
 
+def compare(name, arguments):
+    """One workload in turn: a row each for bptt and PyTorch."""
+    ours = [arguments.bptt, "bench", "--json", "--workload", name]
+    ours += ["--device", arguments.bptt_device]
+    rates, memory = ([], []), ([], [])
+    for _ in range(arguments.rounds):
+        report, mib = run(ours)
+        size = json.dumps(report["size"])
+        theirs = [sys.executable, __file__, "--device", arguments.device, "--pytorch-only", size]
+        other, other_mib = run(theirs)
+        rates[0].append(report["tokens_per_second"])
+        rates[1].append(other["tokens_per_second"])
+        if other["memory_mib"] is not None:
+            mib, other_mib = sum(report["memory"]["bytes"].values()) / MIB, other["memory_mib"]
+        memory[0].append(mib)
+        memory[1].append(other_mib)
+    machine = arguments.machine or other["machine"]
+    return [
+        {
+            "date": datetime.date.today().isoformat(),
+            "machine": machine.replace(",", " "),
+            "system": system,
+            "workload": name,
+            "tokens_per_second": round(statistics.median(rates[i])),
+            "memory_mib": round(max(memory[i])),
+        }
+        for i, system in enumerate(["bptt", other["system"]])
+    ]
+
+
+def write_csv(path, rows):
+    """Adds rows to the file, in place of older ones of the same machine, system and workload."""
+
+    def key(row):
+        return [row["machine"], row["system"].split()[0], row["workload"]]
+
+    new = [key(row) for row in rows]
+    kept = []
+    if path.exists():
+        with path.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if key(row) not in new]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept + rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--bptt", default="target/release/bptt", help="the binary")
-    parser.add_argument("--bptt-device", default="cpu")
-    parser.add_argument("--device", default="cpu", help="PyTorch's: cpu or cuda")
+    parser.add_argument("--bptt-device", help="bptt's --device [default: cpu, or gpu for cuda]")
+    parser.add_argument("--workload", action="append", choices=WORKLOADS, metavar="NAME",
+                        help=f"of {', '.join(WORKLOADS)}; can be repeated [default: the first four]")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--large", action="store_true", help="also the sizes for a large GPU")
-    parser.add_argument("--pytorch-only", metavar="WORKLOAD", help=argparse.SUPPRESS)
+    parser.add_argument("--machine", help="what the CSV calls the machine [default: what it says]")
+    csv_file = pathlib.Path(__file__).with_name("tokens-per-second.csv")
+    parser.add_argument("--csv", type=pathlib.Path, default=csv_file, metavar="FILE")
+    parser.add_argument("--pytorch-only", metavar="SIZES", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    workloads = WORKLOADS | LARGE
     if arguments.pytorch_only:
-        print(json.dumps(pytorch(workloads[arguments.pytorch_only], arguments.device)))
+        print(json.dumps(pytorch(json.loads(arguments.pytorch_only), arguments.device)))
         return
+    arguments.bptt_device = arguments.bptt_device or {"cpu": "cpu", "cuda": "gpu"}[arguments.device]
     print("| workload | bptt tokens/s | PyTorch tokens/s | ratio | bptt MiB | PyTorch MiB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name, (v, d, h, n, t) in workloads.items():
-        if name in LARGE and not arguments.large:
-            continue
-        flags = ["vocab-size", "emsize", "nhid", "batch-size", "bptt"]
-        sizes = [x for flag, size in zip(flags, (v, d, h, n, t)) for x in (f"--{flag}", str(size))]
-        ours = [arguments.bptt, "bench", "--json", "--device", arguments.bptt_device, *sizes]
-        theirs = [sys.executable, __file__, "--device", arguments.device, "--pytorch-only", name]
-        rates, memory = ([], []), (0, 0)
-        for _ in range(arguments.rounds):
-            report, mib = run(ours)
-            other, other_mib = run(theirs)
-            rates[0].append(report["tokens_per_second"])
-            rates[1].append(other)
-            memory = (max(memory[0], mib), max(memory[1], other_mib))
-        a, b = (statistics.median(r) for r in rates)
-        print(f"| {name} | {a:,.0f} | {b:,.0f} | {a / b:.2f} | {memory[0]:.0f} | {memory[1]:.0f} |", flush=True)
+    rows = []
+    for name in arguments.workload or WORKLOADS[:4]:
+        pair = compare(name, arguments)
+        rows += pair
+        ours, theirs = (row["tokens_per_second"] for row in pair)
+        memory = " | ".join(f"{row['memory_mib']:,}" for row in pair)
+        print(f"| {name} | {ours:,} | {theirs:,} | {ours / theirs:.2f} | {memory} |", flush=True)
+    write_csv(arguments.csv, rows)
 
 
 if __name__ == "__main__":

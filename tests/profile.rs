@@ -235,10 +235,10 @@ fn profile_while_training(device: &str) {
         let output = bptt(folder.path(), &[&base[..], &sizes, more].concat());
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{log}");
-        (
-            fs::read(folder.path().join(out).join("model.safetensors")).unwrap(),
-            log,
-        )
+        let checkpoints = folder.path().join(out).join("checkpoints");
+        let last = fs::read_to_string(checkpoints.join("last")).unwrap();
+        let weights = checkpoints.join(last.trim()).join("model.safetensors");
+        (fs::read(weights).unwrap(), log)
     };
     let (plain, log) = run("plain", &[]);
     assert!(!log.contains("profile"));

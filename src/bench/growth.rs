@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Timing, Training, median};
+use super::{Timing, Training};
 use crate::error::Result;
 use crate::model::ModelSize;
 use crate::ops::Ops;
@@ -55,7 +55,8 @@ pub struct Growth {
 pub struct Point {
     /// The value of the size that is doubled.
     pub value: usize,
-    /// Median seconds of a step.
+    /// Seconds of a step: the fastest of some blocks of steps, which other work on the machine disturbs
+    /// least.
     pub step_seconds: f64,
     /// Floating-point operations of its products.
     pub flops: f64,
@@ -105,11 +106,12 @@ fn step_seconds<O: Ops>(ops: &mut O, size: ModelSize, timing: Timing) -> Result<
     let block = timing.at_least.as_secs_f64() / blocks as f64 / estimate;
     let block = (block as usize).max(1);
     let begun = Instant::now();
-    let mut times = Vec::with_capacity(blocks);
-    while times.len() < blocks || begun.elapsed() < timing.at_least {
-        times.push(training.seconds_a_step(ops, block)?);
+    let (mut done, mut fastest) = (0, estimate);
+    while done < blocks || begun.elapsed() < timing.at_least {
+        fastest = training.seconds_a_step(ops, block)?.min(fastest);
+        done += 1;
     }
-    Ok(median(times))
+    Ok(fastest)
 }
 
 impl Growth {

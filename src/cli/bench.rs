@@ -19,8 +19,8 @@ use crate::plot;
 
 /// How each point of a growth is timed.
 const GROWTH: Timing = Timing {
-    repetitions: 5,
-    at_least: Duration::from_millis(500),
+    repetitions: 8,
+    at_least: Duration::from_millis(800),
 };
 
 /// The flags of `bptt bench`.
