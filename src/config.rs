@@ -31,10 +31,11 @@ pub enum LrSchedule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Text to train on, UTF-8 [default: the embedded one, The Keeper of Grey Holm]
-    #[arg(long, value_name = "FILE", help_heading = "Data")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
+    /// Text to train on, UTF-8: a file, files in this order, or a folder with train*.txt, valid*.txt
+    /// and test*.txt, or else any *.txt [default: the embedded one, The Keeper of Grey Holm]
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Data")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
+    pub data: Vec<PathBuf>,
     /// Text to validate on after each epoch
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +58,21 @@ pub struct Config {
     #[arg(long, value_name = "V", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocab_size: Option<usize>,
+    /// Encode with this tokenizer.json: of another run, or (if built with the feature `tokenizers`)
+    /// any of Hugging Face's
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Data",
+        conflicts_with_all = ["level", "vocab_size"]
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+    /// Keep the tokens in this file, and take them from there if it is of the same text; while a run
+    /// uses it, nothing else may change it
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_cache: Option<PathBuf>,
 
     /// Size of the embedding (D)
     #[arg(long, value_name = "D", default_value_t = 64, help_heading = "Model")]
@@ -188,25 +204,31 @@ impl Config {
     /// # Errors
     /// [`crate::Error::Config`] for a path that is not UTF-8.
     pub fn to_toml(&self) -> Result<String> {
+        let others = [&self.valid, &self.tokenizer, &self.token_cache];
         toml::to_string(self).map_err(|_| Error::Config {
-            field: "data or valid",
-            value: format!("{:?}", [&self.data, &self.valid]),
+            field: "data, valid, tokenizer, or token-cache",
+            value: format!("{:?}, {others:?}", self.data),
             expected: "paths that are UTF-8".to_owned(),
         })
     }
 
     /// Where the texts come from.
     pub fn source(&self) -> Source {
-        let default = match self.data {
-            Some(_) => 0.0,
-            None => EMBEDDED_VALID_FRACTION,
+        // Only the embedded text is short of one, and only if there is none.
+        let held_out = self.data.is_empty() && self.valid.is_none();
+        let default = if held_out {
+            EMBEDDED_VALID_FRACTION
+        } else {
+            0.0
         };
         Source {
-            train: self.data.clone(),
+            data: self.data.clone(),
             valid: self.valid.clone(),
             valid_fraction: self.valid_fraction.unwrap_or(default),
             level: self.level,
             max_vocab: self.vocab_size,
+            tokenizer: self.tokenizer.clone(),
+            token_cache: self.token_cache.clone(),
         }
     }
 
@@ -243,6 +265,33 @@ impl Config {
     }
 }
 
+/// One path as a string, several as a list.
+mod one_or_more {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+        match paths {
+            [one] => one.serialize(to),
+            more => more.serialize(to),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMore {
+            One(PathBuf),
+            More(Vec<PathBuf>),
+        }
+        Ok(match OneOrMore::deserialize(from)? {
+            OneOrMore::One(path) => vec![path],
+            OneOrMore::More(paths) => paths,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +314,32 @@ mod tests {
         config.check().unwrap();
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn one_text_or_several_are_read_again() {
+        for (arguments, line) in [
+            (&["--data", "a.txt"][..], "data = \"a.txt\"\n"),
+            (
+                &["--data", "a.txt", "b.txt"],
+                "data = [\"a.txt\", \"b.txt\"]\n",
+            ),
+            (&["--data", "a", "--data", "b"], "data = [\"a\", \"b\"]\n"),
+        ] {
+            let config = config(arguments);
+            let text = config.to_toml().unwrap();
+            assert!(text.starts_with(line), "{text}");
+            assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_says_itself_what_a_token_is() {
+        for other in [["--level", "char"], ["--vocab-size", "9"]] {
+            let arguments = [&["bptt", "--tokenizer", "t.json"][..], &other].concat();
+            let error = Arguments::try_parse_from(arguments).map(drop).unwrap_err();
+            assert!(error.to_string().contains("cannot be used with"), "{error}");
+        }
     }
 
     #[test]

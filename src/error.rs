@@ -37,7 +37,7 @@ pub enum Error {
         /// The text file.
         path: PathBuf,
         /// Offset in bytes of the first byte that is not UTF-8.
-        offset: usize,
+        offset: u64,
     },
 
     /// A text holds nothing.
@@ -45,6 +45,69 @@ pub enum Error {
     EmptyText {
         /// The text file.
         path: PathBuf,
+    },
+
+    /// A text is no longer what it was when training began to read it.
+    #[error("{} changes while it is read; train on a copy of it", path.display())]
+    TextChanged {
+        /// The text file.
+        path: PathBuf,
+    },
+
+    /// A folder does not say which text to train on.
+    #[error(
+        "{}: {what}; name its texts train*.txt, valid*.txt and test*.txt, or give files to --data",
+        path.display()
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What it has or lacks.
+        what: String,
+    },
+
+    /// A text holds something that the vocabulary it is encoded with does not.
+    #[error(
+        "{} holds {token:?} (byte {offset}), which is not among the {vocab} tokens of the vocabulary, and neither is <unk>; remove it, or use another vocabulary",
+        path.display()
+    )]
+    UnknownInText {
+        /// The text file.
+        path: PathBuf,
+        /// The character or word.
+        token: String,
+        /// Where it begins, in bytes.
+        offset: u64,
+        /// The vocabulary size.
+        vocab: usize,
+    },
+
+    /// A tokenizer failed.
+    #[error("the tokenizer failed: {what}")]
+    Tokenizer {
+        /// What it reported.
+        what: String,
+    },
+
+    /// What does not fit the memory could not be put on the disk.
+    #[error(
+        "cannot write a temporary file in {}: {source}; set TMPDIR to a folder with room for the tokens, or name a file with --token-cache",
+        folder.display()
+    )]
+    Scratch {
+        /// The folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A file of token ids cannot be used or written.
+    #[error("--token-cache {} {what}", path.display())]
+    TokenCache {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        what: String,
     },
 
     /// A text holds fewer tokens than one training window needs.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Tensors, Weights, sha256_of_ids};
 use crate::config::Config;
-use crate::data::{Corpus, Vocabulary, Windows};
+use crate::data::{Corpus, Tokenizer, Windows};
 use crate::error::{Error, Result};
 use crate::model::RnnLm;
 use crate::ops::Ops;
@@ -171,7 +171,10 @@ impl<'a, O: Ops> Trainer<'a, O> {
             targets: vec![0; train.tokens()],
             rate: config.lr,
             progress: Progress {
-                text: (sha256_of_ids(&corpus.train), sha256_of_ids(&corpus.valid)),
+                text: (
+                    sha256_of_ids(corpus.train.ids.view()),
+                    sha256_of_ids(corpus.valid.ids.view()),
+                ),
                 device: ops.describe(),
                 ..Progress::default()
             },
@@ -426,7 +429,7 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
     /// # Errors
     /// [`Error::Diverged`] if a weight or the loss is not a number: such a model is not worth
     /// saving; as the ops.
-    pub fn checkpoint(&mut self, ops: &mut O, vocabulary: &Vocabulary) -> Result<Checkpoint> {
+    pub fn checkpoint(&mut self, ops: &mut O, vocabulary: &Tokenizer) -> Result<Checkpoint> {
         let weights = Weights::of(ops, &self.model)?;
         let on_device = self.model.loss_sum(ops)?;
         if !weights.are_finite() || !on_device.is_finite() {

@@ -278,6 +278,151 @@ fn words_are_trained_and_sampled_too() {
 }
 
 #[test]
+fn several_files_are_one_text_and_a_folder_has_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = "all work and no play makes jack a dull boy\n";
+    fs::create_dir(folder.path().join("corpus")).unwrap();
+    for part in ["train", "valid", "test"] {
+        let path = format!("corpus/jack.{part}.txt");
+        fs::write(folder.path().join(path), line.repeat(10)).unwrap();
+    }
+    let plan = |arguments: &[&str]| {
+        let output = train(folder.path(), &[arguments, &["--dry-run"]].concat());
+        succeeds(&output);
+        stderr(&output)
+    };
+    let files = ["corpus/jack.valid.txt", "corpus/jack.train.txt"];
+    let log = plan(&["--data", files[0], files[1]]);
+    let found = "text:   corpus/jack.valid.txt and corpus/jack.train.txt: 860 characters";
+    assert!(log.contains(found), "{log}");
+    let log = plan(&["--data", "corpus"]);
+    let found =
+        "corpus/jack.train.txt; validation: corpus/jack.valid.txt; test: corpus/jack.test.txt";
+    assert!(log.contains(found), "{log}");
+    assert!(
+        log.contains("430 characters to train on, 430 to validate on"),
+        "{log}"
+    );
+    // The run has the name of the folder, and its settings say what the text was.
+    succeeds(&train(folder.path(), &["--data", "corpus"]));
+    let config = fs::read_to_string(folder.path().join("runs/corpus/config.toml")).unwrap();
+    assert!(config.contains("data = \"corpus\"\n"), "{config}");
+    succeeds(&train(&folder.path().join("corpus"), &["--data", "."]));
+    assert!(folder.path().join("corpus/runs/corpus").is_dir());
+}
+
+#[test]
+fn tokens_are_kept_for_the_next_run_and_refused_for_another_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let arguments = ["--data", &text, "--token-cache", "tokens"];
+    for _ in 0..2 {
+        let output = train(folder.path(), &arguments);
+        succeeds(&output);
+        assert!(stderr(&output).contains("tokens are in tokens"));
+    }
+    succeeds(&train(folder.path(), &["--data", &text]));
+    let weights = |run: &str| fs::read(folder.path().join(run).join("model.safetensors")).unwrap();
+    assert_eq!(weights("runs/text"), weights("runs/text-2"));
+    assert_eq!(weights("runs/text"), weights("runs/text-3"));
+    let words = [&["train", "--level", "word"][..], &arguments].concat();
+    fails(
+        folder.path(),
+        &words,
+        1,
+        "--token-cache tokens was made from",
+    );
+    // A text is not taken for a cache, nor overwritten.
+    let text = ["train", "--data", &text, "--token-cache", &text];
+    fails(folder.path(), &text, 1, "is no file of token ids");
+}
+
+#[test]
+fn a_run_goes_on_with_the_vocabulary_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    succeeds(&train(folder.path(), &["--data", &text, "--level", "word"]));
+    let vocabulary = "runs/text/tokenizer.json";
+    fs::write(folder.path().join("other.txt"), "the zebra \n".repeat(50)).unwrap();
+    let output = train(
+        folder.path(),
+        &["--data", "other.txt", "--tokenizer", vocabulary],
+    );
+    succeeds(&output);
+    let log = stderr(&output);
+    assert!(
+        log.contains("150 words to train on") && log.contains("50 and 0 of them"),
+        "{log}"
+    );
+    let json = |run: &str| fs::read(folder.path().join(run).join("tokenizer.json")).unwrap();
+    assert_eq!(json("runs/text"), json("runs/other"));
+
+    succeeds(&train(
+        folder.path(),
+        &["--data", &text, "--out", "characters"],
+    ));
+    fs::write(folder.path().join("other.txt"), "the Zebra").unwrap();
+    let arguments = [
+        "train",
+        "--data",
+        "other.txt",
+        "--tokenizer",
+        "characters/tokenizer.json",
+    ];
+    fails(
+        folder.path(),
+        &arguments,
+        1,
+        "other.txt holds \"Z\" (byte 4)",
+    );
+}
+
+/// Pairs of characters: a tokenizer that only the library can read.
+#[test]
+fn any_tokenizer_is_used_with_the_feature_and_named_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let vocab = r#"{"a": 0, "b": 1, " ": 2, "ab": 3}"#;
+    let model = format!(r#"{{"type": "BPE", "vocab": {vocab}, "merges": [["a", "b"]]}}"#);
+    let rest = r#""version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Fuse"}"#;
+    let json = format!("{{{rest}, \"model\": {model}}}");
+    fs::write(folder.path().join("pairs.json"), &json).unwrap();
+    fs::write(folder.path().join("text.txt"), "abab abba ".repeat(40)).unwrap();
+    let arguments = [
+        "--data",
+        "text.txt",
+        "--tokenizer",
+        "pairs.json",
+        "--out",
+        "run",
+    ];
+    if !cfg!(feature = "tokenizers") {
+        let arguments = [&["train"][..], &arguments].concat();
+        return fails(folder.path(), &arguments, 1, "--features tokenizers");
+    }
+    let output = train(folder.path(), &arguments);
+    succeeds(&output);
+    let log = stderr(&output);
+    assert!(
+        log.contains("280 tokens to train on") && log.contains("perplexity"),
+        "{log}"
+    );
+    let saved = fs::read_to_string(folder.path().join("run/tokenizer.json")).unwrap();
+    assert_eq!(saved, json);
+    let generate = [
+        "generate", "run", "--device", "cpu", "--prompt", "ab", "--length", "20",
+    ];
+    let output = bptt(folder.path(), &generate);
+    succeeds(&output);
+    let text = stdout(&output);
+    assert!(
+        text.starts_with("ab") && text.trim_end().chars().all(|c| "ab ".contains(c)),
+        "{text}"
+    );
+    assert!(text.len() > 20, "{text}");
+}
+
+#[test]
 fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let output = train(folder.path(), &["--dry-run"]);
@@ -343,7 +488,7 @@ fn texts_that_cannot_be_used_are_named() {
         (&blank, "is empty"),
         (&short, "has 9 tokens, fewer than the"),
         (&latin1, "not UTF-8 text (byte 3)"),
-        (&this, "cannot read"),
+        (&this, "has no *.txt"),
     ] {
         fails(
             folder.path(),
@@ -352,6 +497,10 @@ fn texts_that_cannot_be_used_are_named() {
             hint,
         );
     }
+    let valid = ["train", "--device", "cpu", "--valid", &this];
+    fails(folder.path(), &valid, 1, "is a directory");
+    let twice = ["train", "--device", "cpu", "--data", &short, &short];
+    fails(folder.path(), &twice, 2, "give each file once");
     // A validation part of less than a window.
     let valid = ["train", "--device", "cpu", "--valid", &short];
     fails(folder.path(), &valid, 1, "the validation text has 9 tokens");

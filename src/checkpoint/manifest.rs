@@ -6,12 +6,16 @@ use std::path::Path;
 use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Ids;
 use crate::error::{Error, Result};
 
 /// The manifest's file.
 pub const MANIFEST: &str = "manifest.json";
 /// The version of the format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
+
+/// Ids that are hashed at once.
+const HASHED_AT_ONCE: usize = 1 << 14;
 
 /// What a checkpoint consists of.
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,12 +118,13 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// The SHA-256 of token ids, as little-endian 32-bit numbers, in hexadecimal.
-pub fn sha256_of_ids(ids: &[u32]) -> String {
+pub fn sha256_of_ids(ids: Ids<'_>) -> String {
     let mut hash = Hash::new();
-    let mut bytes = Vec::with_capacity(1 << 16);
-    for block in ids.chunks(1 << 14) {
+    let mut bytes = Vec::new();
+    for begin in (0..ids.len()).step_by(HASHED_AT_ONCE) {
+        let block = ids.range(begin..ids.len().min(begin + HASHED_AT_ONCE));
         bytes.clear();
-        bytes.extend(block.iter().flat_map(|id| id.to_le_bytes()));
+        bytes.extend(block.to_vec().iter().flat_map(|id| id.to_le_bytes()));
         hash.update(&bytes);
     }
     hex(&hash.finalize())
@@ -140,6 +145,6 @@ mod tests {
         assert_eq!(sha256(b"abc"), expected);
         let ids: Vec<u32> = (0..20_000).collect();
         let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-        assert_eq!(sha256_of_ids(&ids), sha256(&bytes));
+        assert_eq!(sha256_of_ids(Ids::Memory(&ids)), sha256(&bytes));
     }
 }

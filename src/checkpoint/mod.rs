@@ -25,7 +25,7 @@ pub use tensors::Tensors;
 pub use weights::Weights;
 
 use crate::config::Config;
-use crate::data::Vocabulary;
+use crate::data::Tokenizer;
 use crate::error::{Error, Result};
 use crate::train::State;
 use manifest::Manifest;
@@ -47,7 +47,7 @@ pub struct Checkpoint {
     /// The settings it was trained with.
     pub config: Config,
     /// Its tokens.
-    pub vocabulary: Vocabulary,
+    pub vocabulary: Tokenizer,
     /// Its parameters.
     pub weights: Weights,
     /// Where its training stands; none for a model that was trained elsewhere.
@@ -77,7 +77,7 @@ impl Checkpoint {
             (WEIGHTS, self.weights.to_safetensors(&size)?),
             (
                 VOCABULARY,
-                self.vocabulary.to_json().to_string().into_bytes(),
+                self.vocabulary.to_json().into_bytes(),
             ),
             (CONFIG, config.into_bytes()),
         ];
@@ -100,9 +100,7 @@ impl Checkpoint {
             toml::from_str(text).map_err(|e| e.message().to_owned())
         })?;
         config.check()?;
-        let vocabulary = parse(&manifest, folder, VOCABULARY, |bytes| {
-            Vocabulary::from_json(&json(bytes)?)
-        })?;
+        let vocabulary = parse(&manifest, folder, VOCABULARY, Tokenizer::from_json)?;
         let size = config.model_size(vocabulary.len());
         size.check()?;
         let weights = parse(&manifest, folder, WEIGHTS, |bytes| {
@@ -141,6 +139,7 @@ fn parse<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Vocabulary;
     use crate::device::Cpu;
     use crate::model::RnnLm;
     use crate::train::Progress;
@@ -155,7 +154,7 @@ mod tests {
     fn checkpoint() -> Checkpoint {
         let arguments = ["bptt", "--emsize", "3", "--nhid", "5", "--bptt", "2"];
         let config = Arguments::try_parse_from(arguments).unwrap().config;
-        let vocabulary = Vocabulary::of_words("a b c", None);
+        let vocabulary = Tokenizer::from(Vocabulary::of_words("a b c", None).unwrap());
         let mut cpu = Cpu::<f32>::new();
         let size = config.model_size(vocabulary.len());
         let mut model = RnnLm::new(&mut cpu, size, true).unwrap();

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Text to go on from
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     prompt: String,
-    /// Tokens to sample: characters or words
+    /// Tokens to sample: characters, words or those of the tokenizer
     #[arg(long, default_value_t = 500)]
     length: usize,
     /// Below 1 the likely becomes likelier, above 1 less so
@@ -87,9 +87,10 @@ impl Job for Sample<'_> {
         if vocabulary.level() == Level::Word && !between_words {
             print(" ")?;
         }
+        let mut decoder = vocabulary.decoder();
         for _ in 0..self.length {
             let token = generator.next_token(ops)?;
-            print(&vocabulary.text(token))?;
+            print(&decoder.push(token)?)?;
         }
         print("\n")
     }

@@ -18,7 +18,7 @@ use crate::parity::Subject;
 use crate::run::{LOSS_CURVE, Run, Summary};
 use crate::train::{Advance, Event, Trainer};
 
-/// Characters and words of the sample at the end.
+/// Characters, and words or other tokens, of the sample at the end.
 const SAMPLE: (usize, usize) = (400, 80);
 
 /// Where a session begins.
@@ -91,7 +91,7 @@ struct Training<'a, O: Ops> {
 impl<O: Subject> Training<'_, O> {
     fn run(&mut self, ops: &mut O) -> Result<ExitCode> {
         let display = Display::new(
-            self.config.level,
+            self.corpus.vocabulary.level(),
             self.trainer.total_steps(),
             self.config.epochs,
         );
@@ -150,7 +150,7 @@ impl<O: Subject> Training<'_, O> {
         ));
         self.valid_loss = self.trainer.evaluate(ops, &mut || false)?;
         if let Some(loss) = self.valid_loss {
-            let metric = self.config.level.metric(loss);
+            let metric = self.corpus.vocabulary.level().metric(loss);
             note(&format!("validation loss {loss:.4}  {metric}"));
         }
         self.conclude("interrupted")?;
@@ -169,9 +169,9 @@ impl<O: Subject> Training<'_, O> {
         let sample = Sample {
             checkpoint: &self.trainer.checkpoint(ops, &self.corpus.vocabulary)?,
             prompt: "",
-            length: match self.config.level {
+            length: match self.corpus.vocabulary.level() {
                 Level::Char => characters,
-                Level::Word => words,
+                Level::Word | Level::Token => words,
             },
             sampling: Sampling {
                 temperature: TEMPERATURE,

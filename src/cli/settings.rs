@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 /// What a run cannot change when it goes on: what its checkpoint depends on.
 const FIXED: &[&str] = &[
     "level",
+    "tokenizer",
     "vocab_size",
     "emsize",
     "nhid",

@@ -1,6 +1,5 @@
 //! `bptt train`: a text in, a trained model out.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use super::settings;
 use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder};
 use crate::config::Config;
-use crate::data::Corpus;
+use crate::data::{Corpus, scratch};
 use crate::device::{MemoryPlan, adapter};
 use crate::error::{Error, Result};
 use crate::run::{self, Run};
@@ -138,17 +137,22 @@ fn read_settings(path: &Path) -> Result<Config> {
 fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPlan) {
     let vocab = corpus.vocabulary.len();
     let size = config.model_size(vocab);
-    let text = match &config.data {
-        Some(path) => path.display().to_string(),
-        None => "the embedded text, The Keeper of Grey Holm".to_owned(),
-    };
-    let unit = config.level.tokens();
+    let text = &corpus.files;
+    let unit = corpus.vocabulary.level().tokens();
     let (train, valid) = (corpus.train.len(), corpus.valid.len());
     note(&format!(
         "text:   {text}: {train} {unit} to train on, {valid} to validate on, vocabulary {vocab}"
     ));
-    if corpus.unknown != (0, 0) {
-        let (train, valid) = corpus.unknown;
+    if let Some(bytes) = corpus.bytes_in_file() {
+        let place = match &config.token_cache {
+            Some(path) => path.display().to_string(),
+            None => format!("a temporary file in {}", scratch::folder().display()),
+        };
+        let mib = bytes as f64 / f64::from(1 << 20);
+        note(&format!("        tokens are in {place}, {mib:.1} MiB"));
+    }
+    let (train, valid) = (corpus.train.unknown, corpus.valid.unknown);
+    if (train, valid) != (0, 0) {
         note(&format!(
             "        {train} and {valid} of them are not in the vocabulary: <unk>"
         ));
@@ -180,7 +184,7 @@ fn output_folder(config: &Config) -> Result<NewFolder> {
     let mut number = 1;
     loop {
         let folder = match number {
-            1 => name.to_string(),
+            1 => name.clone(),
             _ => format!("{name}-{number}"),
         };
         match NewFolder::prepare(&Path::new("runs").join(folder)) {
@@ -190,10 +194,17 @@ fn output_folder(config: &Config) -> Result<NewFolder> {
     }
 }
 
-/// The name of the text's file, without its extension; none for the embedded text.
-fn text_name(config: &Config) -> Option<Cow<'_, str>> {
-    let stem = config.data.as_deref()?.file_stem()?;
-    Some(stem.to_string_lossy())
+/// The name of the text's first file, without its extension, or of its folder; none for the embedded
+/// text.
+fn text_name(config: &Config) -> Option<String> {
+    let path = config.data.first()?;
+    // "." and ".." have names too.
+    let named = match path.file_stem() {
+        Some(_) => path.clone(),
+        None => path.canonicalize().unwrap_or_default(),
+    };
+    let stem = named.file_stem().unwrap_or("text".as_ref());
+    Some(stem.to_string_lossy().into_owned())
 }
 
 /// "tinyshakespeare: D=64 H=256 N=32 T=64, lr 1".

@@ -1,24 +1,51 @@
 //! Text → vocabulary → ids → time-major windows.
+//!
+//! A text is read at least twice, piece by piece: for the vocabulary, and to encode it. So memory does
+//! not grow with the text: ids of a large one go into a file.
 
+mod cache;
+mod count;
+mod encode;
+mod files;
+mod hash;
+mod ids;
+pub mod scratch;
+mod split;
+#[cfg(feature = "tokenizers")]
+mod subwords;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tokenizer;
 pub mod vocabulary;
 pub mod windows;
+mod words;
 
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow::Continue;
+use std::path::PathBuf;
 
+pub use files::Files;
+pub use ids::{Ids, Part, TokenIds};
+pub use tokenizer::{Decoder, Tokenizer};
 pub use vocabulary::{Level, Vocabulary};
 pub use windows::Windows;
 
-use crate::error::{Error, Result, require};
+use crate::error::{Result, require};
+use cache::Origin;
+use count::{CharacterSet, WordCounts};
+use encode::Span;
+use hash::Hash;
+use ids::Width;
+use text::Text;
 
-/// The text to train on where none is given: the log of an invented lighthouse keeper, 48,676
-/// characters of 63 kinds, written for this crate.
-const EMBEDDED: &str = include_str!("keeper.txt");
+/// Bytes of the largest texts whose ids, up to four times as many bytes, are kept in memory.
+const LARGEST_IN_MEMORY: u64 = 64 << 20;
 
-/// Where a training text, and the text that it is validated on, come from.
+/// Where a training text, and the text that it is validated on, come from, and what its tokens are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
-    /// The training text; the embedded one if not given.
-    pub train: Option<PathBuf>,
+    /// Files of the training text, or a folder: see [`Files::find`]. None for the embedded text.
+    pub data: Vec<PathBuf>,
     /// A validation text of its own.
     pub valid: Option<PathBuf>,
     /// Without one: the share of the training text, at its end, that is held out.
@@ -27,151 +54,224 @@ pub struct Source {
     pub level: Level,
     /// Most words of a vocabulary; the rarest become `<unk>`.
     pub max_vocab: Option<usize>,
+    /// A `tokenizer.json` to encode with instead.
+    pub tokenizer: Option<PathBuf>,
+    /// A file that keeps the ids for the next run.
+    pub token_cache: Option<PathBuf>,
 }
 
 /// Texts as token ids.
 #[derive(Debug, Clone)]
 pub struct Corpus {
     /// The tokens.
-    pub vocabulary: Vocabulary,
+    pub vocabulary: Tokenizer,
+    /// Where the texts are from.
+    pub files: Files,
     /// The training part.
-    pub train: Vec<u32>,
+    pub train: Part,
     /// The validation part; empty if there is none.
-    pub valid: Vec<u32>,
-    /// Words that are not in the vocabulary, in the training and in the validation part.
-    pub unknown: (usize, usize),
+    pub valid: Part,
 }
 
 impl Corpus {
     /// The training and, if there is one, the validation part, cut into windows.
     ///
     /// # Errors
-    /// [`Error::TextTooShort`] for a part of less than one window.
+    /// [`crate::Error::TextTooShort`] for a part of less than one window.
     pub fn windows(
         &self,
         streams: usize,
         time_steps: usize,
     ) -> Result<(Windows<'_>, Option<Windows<'_>>)> {
-        let train = Windows::new(&self.train, streams, time_steps, "the training text")?;
-        let valid = match self.valid.as_slice() {
-            [] => None,
-            ids => Some(Windows::new(
-                ids,
-                streams,
-                time_steps,
-                "the validation text",
-            )?),
+        let windows = |part, what| Windows::new(part, streams, time_steps, what);
+        let train = windows(self.train.ids.view(), "the training text")?;
+        let valid = match self.valid.is_empty() {
+            true => None,
+            false => Some(windows(self.valid.ids.view(), "the validation text")?),
         };
         Ok((train, valid))
     }
 
-    /// Reads and encodes the texts. Characters of all of them make the vocabulary, but only the
-    /// words of the training part do: others become `<unk>`, and are counted.
+    /// Bytes of the file that holds the ids, if they are not in memory.
+    pub fn bytes_in_file(&self) -> Option<usize> {
+        let bytes = |part: &Part| part.ids.bytes_in_file();
+        Some(bytes(&self.train)? + bytes(&self.valid)?)
+    }
+
+    /// Reads and encodes the texts. Unless a tokenizer is given, the characters of all of them make
+    /// the vocabulary, but only the words of the training part do: others become `<unk>`, and are
+    /// counted.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::NotUtf8`] or [`Error::EmptyText`] for a text that cannot be used.
+    /// [`crate::Error::Read`], [`crate::Error::NotUtf8`], [`crate::Error::EmptyText`], [`crate::Error::Folder`],
+    /// [`crate::Error::TextChanged`] or [`crate::Error::UnknownInText`] for a text that cannot be used;
+    /// [`crate::Error::Run`] for such a tokenizer; [`crate::Error::TokenCache`]; [`crate::Error::Scratch`].
     pub fn load(source: &Source) -> Result<Self> {
-        let text = match &source.train {
-            Some(path) => read_text(path)?,
-            None => EMBEDDED.to_owned(),
-        };
-        let (train, valid) = match &source.valid {
-            Some(path) => (text.as_str(), read_text(path)?),
+        Corpus::load_within(source, LARGEST_IN_MEMORY)
+    }
+
+    /// [`Corpus::load`], with ids in memory for texts of at most so many bytes.
+    fn load_within(source: &Source, largest_in_memory: u64) -> Result<Self> {
+        let files = Files::find(&source.data, source.valid.as_deref())?;
+        let texts = Texts::open(&files)?;
+        if texts.valid.is_some() {
+            let share = source.valid_fraction;
+            let expected = "0 where there is a validation text of its own";
+            require("valid-fraction", share, share == 0.0, expected)?;
+        }
+        let given = source.tokenizer.as_deref().map(Tokenizer::read);
+        let given = given.transpose()?;
+        let (vocabulary, [train, valid]) = match &source.token_cache {
+            Some(path) => {
+                let origin = texts.origin(source, given.as_ref())?;
+                if !path.exists() {
+                    let (vocabulary, spans) = texts.vocabulary(source, given)?;
+                    cache::write(path, origin.clone(), &vocabulary, spans)?;
+                }
+                cache::read(path, &origin)?
+            }
             None => {
-                let (train, valid) = split(&text, source.valid_fraction, source.level);
-                (train, valid.to_owned())
+                let (vocabulary, spans) = texts.vocabulary(source, given)?;
+                let parts = encode_parts(&vocabulary, spans, largest_in_memory)?;
+                (vocabulary, parts)
             }
         };
-        let asked = source.valid.is_some() || source.valid_fraction > 0.0;
-        require(
-            "valid-fraction",
-            source.valid_fraction,
-            !asked || !valid.is_empty(),
-            "a share that holds something to validate on",
-        )?;
-        let vocabulary = match source.level {
-            Level::Char => Vocabulary::of_characters(train.chars().chain(valid.chars())),
-            Level::Word => Vocabulary::of_words(train, source.max_vocab),
-        };
-        let (train, unknown_train) = vocabulary.encode(train)?;
-        let (valid, unknown_valid) = vocabulary.encode(&valid)?;
         Ok(Corpus {
             vocabulary,
+            files,
             train,
             valid,
-            unknown: (unknown_train, unknown_valid),
         })
     }
 }
 
-/// Reads a text that has something in it.
-fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::read(path))?;
-    let text = String::from_utf8(bytes).map_err(|e| Error::NotUtf8 {
-        path: path.to_owned(),
-        offset: e.utf8_error().valid_up_to(),
-    })?;
-    if text.trim().is_empty() {
-        return Err(Error::EmptyText {
-            path: path.to_owned(),
-        });
-    }
-    // A byte-order mark is not part of the text.
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
+/// The ids of files, read as one text, by a vocabulary that there is already.
+///
+/// # Errors
+/// As [`Corpus::load`].
+pub fn encode_files(vocabulary: &Tokenizer, paths: &[PathBuf]) -> Result<Part> {
+    let text = Text::open(paths)?;
+    text.require_content()?;
+    let spans = [(&text, 0..text.len()), (&text, 0..0)];
+    let [part, _] = encode_parts(vocabulary, spans, LARGEST_IN_MEMORY)?;
+    Ok(part)
 }
 
-/// Cuts off the last `fraction` of a text: by characters; for words at a line's end, or between two
-/// words of the last line.
-fn split(text: &str, fraction: f64, level: Level) -> (&str, &str) {
-    let count = text.chars().count();
-    let keep = count - (count as f64 * fraction) as usize;
-    let mut at = text.char_indices().nth(keep).map_or(text.len(), |(i, _)| i);
-    if level == Level::Word && !text[..at].ends_with('\n') {
-        let rest = &text[at..];
-        let end = rest.find('\n').or_else(|| rest.find(char::is_whitespace));
-        at = end.map_or(text.len(), |end| at + end + 1);
+/// Ids in memory for texts of at most so many bytes, else in a temporary file.
+fn encode_parts(
+    vocabulary: &Tokenizer,
+    spans: [Span; 2],
+    largest_in_memory: u64,
+) -> Result<[Part; 2]> {
+    let bytes: u64 = spans.iter().map(|(_, range)| range.end - range.start).sum();
+    if bytes <= largest_in_memory {
+        let [train, valid] = spans.map(|span| encode::in_memory(vocabulary, span));
+        return Ok([train?, valid?]);
     }
-    text.split_at(at)
+    let file = scratch::file()?;
+    let width = Width::of(vocabulary.len());
+    let sizes = encode::into_file(vocabulary, spans, &file, width, &scratch::failed)?;
+    let map = ids::map(&file).map_err(scratch::failed)?;
+    Ok(ids::parts(map, 0, width, sizes))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The texts of a corpus, opened.
+struct Texts {
+    train: Text,
+    valid: Option<Text>,
+    test: Option<Text>,
+}
 
-    #[test]
-    fn a_text_is_split_by_characters_or_at_the_end_of_a_line() {
-        assert_eq!(split("aébc", 0.25, Level::Char), ("aéb", "c"));
-        assert_eq!(split("abc", 0.0, Level::Char), ("abc", ""));
-        let text = "one two\nthree\nfour\n";
-        assert_eq!(
-            split(text, 0.4, Level::Word),
-            ("one two\nthree\n", "four\n")
-        );
-        let line = "one line only";
-        assert_eq!(split(line, 0.5, Level::Word), ("one line ", "only"));
-    }
-
-    #[test]
-    fn words_of_the_validation_part_do_not_enter_the_vocabulary() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("text");
-        std::fs::write(&path, "a b\na c\n").unwrap();
-        let mut source = Source {
-            train: Some(path),
-            valid: None,
-            valid_fraction: 0.5,
-            level: Level::Word,
-            max_vocab: None,
+impl Texts {
+    fn open(files: &Files) -> Result<Self> {
+        let open = |paths: &[PathBuf]| {
+            let text = Text::open(paths)?;
+            text.require_content()?;
+            Ok(text)
         };
-        let corpus = Corpus::load(&source).unwrap();
-        assert_eq!((corpus.train.len(), corpus.valid.len()), (3, 3));
-        assert_eq!(corpus.unknown, (0, 1));
-        source.level = Level::Char;
-        let corpus = Corpus::load(&source).unwrap();
-        assert_eq!(corpus.vocabulary.len(), 5);
-        assert_eq!(corpus.unknown, (0, 0));
+        let unless_none = |paths: &[PathBuf]| match paths {
+            [] => Ok(None),
+            paths => open(paths).map(Some),
+        };
+        Ok(Texts {
+            train: match files.train.as_slice() {
+                [] => Text::embedded(files::EMBEDDED, include_str!("keeper.txt")),
+                paths => open(paths)?,
+            },
+            valid: unless_none(&files.valid)?,
+            test: unless_none(&files.test)?,
+        })
     }
+
+    /// The tokens, and the training and the validation part.
+    fn vocabulary(
+        &self,
+        source: &Source,
+        given: Option<Tokenizer>,
+    ) -> Result<(Tokenizer, [Span<'_>; 2])> {
+        let level = given.as_ref().map_or(source.level, Tokenizer::level);
+        let cut = split::split(&self.train, source.valid_fraction, level)?;
+        require(
+            "valid-fraction",
+            source.valid_fraction,
+            source.valid_fraction == 0.0 || cut < self.train.len(),
+            "a share that holds something to validate on",
+        )?;
+        let train = (&self.train, 0..cut);
+        let valid = match &self.valid {
+            Some(text) => (text, 0..text.len()),
+            None => (&self.train, cut..self.train.len()),
+        };
+        let vocabulary = match given {
+            Some(tokenizer) => tokenizer,
+            None if level == Level::Char => self.characters()?.into(),
+            None => words(train.clone(), source.max_vocab)?.into(),
+        };
+        Ok((vocabulary, [train, valid]))
+    }
+
+    /// The characters of all texts.
+    fn characters(&self) -> Result<Vocabulary> {
+        let mut characters = CharacterSet::default();
+        for text in [Some(&self.train), self.valid.as_ref(), self.test.as_ref()] {
+            let Some(text) = text else { continue };
+            text.read(0..text.len(), |chunk| {
+                characters.add(chunk.text);
+                Ok(Continue(()))
+            })?;
+        }
+        Ok(characters.vocabulary())
+    }
+
+    /// What ids are made from.
+    fn origin(&self, source: &Source, given: Option<&Tokenizer>) -> Result<Origin> {
+        let of = |text: &Text| Ok((text.len(), text.hash()?));
+        let level = given.is_none().then_some(source.level);
+        Ok(Origin {
+            train: of(&self.train)?,
+            valid: self.valid.as_ref().map(of).transpose()?,
+            // The words of a test text are nowhere.
+            test: match &self.test {
+                Some(text) if level == Some(Level::Char) => Some(of(text)?),
+                _ => None,
+            },
+            valid_fraction: source.valid_fraction.to_bits(),
+            level,
+            max_vocab: source.max_vocab,
+            tokenizer: given.map(|tokenizer| Hash::of(tokenizer.to_json().as_bytes())),
+        })
+    }
+}
+
+/// The words of a text.
+fn words((text, range): Span, max: Option<usize>) -> Result<Vocabulary> {
+    let mut counts = WordCounts::default();
+    text.read(range, |chunk| {
+        if chunk.begins_file {
+            counts.end_word()?;
+        }
+        counts.add(chunk.text)?;
+        Ok(Continue(()))
+    })?;
+    counts.vocabulary(max)
 }

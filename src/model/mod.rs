@@ -23,7 +23,7 @@ use crate::ops::{Ops, Recurrence};
 /// Largest value of a size, and of the vocabulary's: products of any three, and their bytes, fit
 /// 64 bits.
 const MAX_SIZE: usize = 1 << 16;
-const MAX_VOCAB: usize = 1 << 28;
+pub(crate) const MAX_VOCAB: usize = 1 << 28;
 
 /// The sizes of a model and of the windows it is run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

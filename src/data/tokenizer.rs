@@ -1,0 +1,196 @@
+//! What makes ids of a text, and text of ids.
+
+use std::path::Path;
+
+use super::encode::Encoder;
+#[cfg(feature = "tokenizers")]
+use super::subwords::{Subwords, TextStream};
+use super::vocabulary::{Level, Vocabulary};
+use crate::error::{Error, Result};
+
+/// A vocabulary of characters or words or, with the feature `tokenizers`, a tokenizer of any kind
+/// that Hugging Face's library knows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tokenizer {
+    /// Characters or words.
+    Vocabulary(Vocabulary),
+    /// What that library makes of a text.
+    #[cfg(feature = "tokenizers")]
+    Subwords(Subwords),
+}
+
+impl From<Vocabulary> for Tokenizer {
+    fn from(vocabulary: Vocabulary) -> Self {
+        Tokenizer::Vocabulary(vocabulary)
+    }
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Run`] with what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let json = std::fs::read(path).map_err(Error::read(path))?;
+        Tokenizer::from_json(&json).map_err(|what| Error::Run {
+            path: path.to_owned(),
+            what,
+        })
+    }
+
+    /// A tokenizer from the content of its `tokenizer.json`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn from_json(json: &[u8]) -> Result<Self, String> {
+        let value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        match Vocabulary::from_json(&value)? {
+            Some(vocabulary) => Ok(Tokenizer::Vocabulary(vocabulary)),
+            #[cfg(feature = "tokenizers")]
+            None => Subwords::from_json(json, &value).map(Tokenizer::Subwords),
+            #[cfg(not(feature = "tokenizers"))]
+            None => Err(
+                "not a tokenizer of bptt's own characters or words, by its normalizer, pre_tokenizer, added_tokens or model; for other kinds build bptt with the cargo feature `tokenizers`: cargo install --path . --features tokenizers"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// The content of its `tokenizer.json`: what it was read from, byte for byte, for other
+    /// tokenizers than characters and words.
+    pub fn to_json(&self) -> String {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => vocabulary.to_json().to_string(),
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(subwords) => subwords.json().to_owned(),
+        }
+    }
+
+    /// What a token is.
+    pub fn level(&self) -> Level {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => vocabulary.level(),
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(_) => Level::Token,
+        }
+    }
+
+    /// V: every id is below.
+    pub fn len(&self) -> usize {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => vocabulary.len(),
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(subwords) => subwords.len(),
+        }
+    }
+
+    /// Has it no tokens?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The token that a text without a beginning is taken to follow: the end of a line.
+    pub fn start(&self) -> u32 {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => vocabulary.start(),
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(subwords) => subwords.start(),
+        }
+    }
+
+    /// Begins to encode a text.
+    pub(super) fn encoder(&self) -> Encoder<'_> {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => Encoder::new(vocabulary),
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(subwords) => Encoder::subwords(subwords.pieces(), subwords.len()),
+        }
+    }
+
+    /// The ids of a prompt, and how many of its tokens are not in the vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] for such a token where there is no `<unk>`.
+    pub fn encode(&self, prompt: &str) -> Result<(Vec<u32>, usize)> {
+        let mut encoder = self.encoder();
+        let mut ids = Vec::new();
+        encoder
+            .push(prompt, 0, &mut ids)
+            .and_then(|()| encoder.finish(&mut ids))
+            .map_err(|failure| failure.in_prompt())?;
+        Ok((ids, encoder.unknown()))
+    }
+
+    /// Begins to turn ids into running text.
+    pub fn decoder(&self) -> Decoder<'_> {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => Decoder::Vocabulary(vocabulary),
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(subwords) => Decoder::Subwords(subwords.stream()),
+        }
+    }
+}
+
+/// Turns ids into text, one after the other.
+pub enum Decoder<'a> {
+    /// Each id has a text of its own.
+    Vocabulary(&'a Vocabulary),
+    /// An id may be a part of a character.
+    #[cfg(feature = "tokenizers")]
+    Subwords(TextStream<'a>),
+}
+
+impl Decoder<'_> {
+    /// What the next id adds to the text; nothing if it takes more ids to know.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`], never for characters and words.
+    pub fn push(&mut self, id: u32) -> Result<String> {
+        match self {
+            Decoder::Vocabulary(vocabulary) => Ok(vocabulary.text(id)),
+            #[cfg(feature = "tokenizers")]
+            Decoder::Subwords(stream) => stream.push(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_not_in_the_vocabulary_are_counted() {
+        let words = Vocabulary::of_words("b a\na b c\nc c", None).unwrap();
+        let (ids, unknown) = Tokenizer::from(words).encode("a x\nc").unwrap();
+        assert_eq!((ids.as_slice(), unknown), (&[3, 0, 4, 1][..], 1));
+    }
+
+    #[test]
+    fn characters_round_trip_and_an_unknown_one_is_named() {
+        let tokenizer = Tokenizer::from(Vocabulary::of_characters("né\nn\u{1d518}"));
+        let (ids, _) = tokenizer.encode("é\n\u{1d518}n").unwrap();
+        assert_eq!(ids, [2, 0, 3, 1]);
+        let error = tokenizer.encode("nx").unwrap_err().to_string();
+        assert!(
+            error.contains("\"x\"") && error.contains("4 tokens"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_vocabulary_of_characters_may_have_a_token_for_all_others() {
+        let mut json = Vocabulary::of_characters("ab").to_json();
+        json["model"]["vocab"]["<unk>"] = 2.into();
+        let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        let (ids, unknown) = tokenizer.encode("abc").unwrap();
+        assert_eq!((ids.as_slice(), unknown), (&[0, 1, 2][..], 1));
+    }
+
+    #[cfg(not(feature = "tokenizers"))]
+    #[test]
+    fn a_tokenizer_of_another_kind_takes_the_feature() {
+        let json = br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}"#;
+        let error = Tokenizer::from_json(json).unwrap_err();
+        assert!(error.contains("--features tokenizers"), "{error}");
+    }
+}
