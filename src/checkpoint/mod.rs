@@ -75,10 +75,7 @@ impl Checkpoint {
         let config = self.config.to_toml().map_err(|e| e.to_string())?;
         let mut files = vec![
             (WEIGHTS, self.weights.to_safetensors(&size)?),
-            (
-                VOCABULARY,
-                self.vocabulary.to_json().into_bytes(),
-            ),
+            (VOCABULARY, self.vocabulary.to_json().into_bytes()),
             (CONFIG, config.into_bytes()),
         ];
         if let Some(state) = &self.state {
