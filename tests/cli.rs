@@ -322,7 +322,7 @@ fn tokens_are_kept_for_the_next_run_and_refused_for_another_text() {
         assert!(stderr(&output).contains("tokens are in tokens"));
     }
     succeeds(&train(folder.path(), &["--data", &text]));
-    let weights = |run: &str| fs::read(folder.path().join(run).join("model.safetensors")).unwrap();
+    let weights = |run: &str| weights(&folder.path().join(run));
     assert_eq!(weights("runs/text"), weights("runs/text-2"));
     assert_eq!(weights("runs/text"), weights("runs/text-3"));
     let words = [&["train", "--level", "word"][..], &arguments].concat();
