@@ -136,7 +136,7 @@ fn embedding<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     let (table, ids) = (bench.tensor(bench.size.vocab * dim), bench.ids());
     let mut out = bench.zeros(rows * dim);
     bench.time(bencher, rows * dim, |ops| {
-        ops.embedding(&table, &ids, &mut out, dim)
+        ops.embedding(&table, &ids, (&mut out, Matrix::new(rows, dim)))
     });
 }
 

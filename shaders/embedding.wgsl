@@ -1,12 +1,13 @@
 // out[r, :] = table[ids[r], :]: a row of the table for each token.
 //
-// table is [V, dim], ids [rows], out [rows, dim].
+// table is [V, dim], ids [rows], out [rows, dim] from out_offset on.
 //
 // Work: one lane an element of out.
 
 struct Params {
     rows: u32,
     dim: u32,
+    out_offset: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -24,6 +25,6 @@ fn main(
 ) {
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
     if i < params.rows * params.dim {
-        out[i] = table[ids[i / params.dim] * params.dim + i % params.dim];
+        out[params.out_offset + i] = table[ids[i / params.dim] * params.dim + i % params.dim];
     }
 }

@@ -9,7 +9,7 @@ mod relative_error;
 
 use bptt::device::cpu::CpuTensor;
 use bptt::device::{Cpu, Device, Purpose};
-use bptt::model::{Affine, CeLoss, Embedding, Init, ModelSize, Softmax, SoftmaxCeLoss};
+use bptt::model::{Affine, CeLoss, Init, Input, ModelSize, Order, Softmax, SoftmaxCeLoss};
 use bptt::ops::{Matrix, Ops, Write};
 
 use case::{Case, VARIABLES, tokens};
@@ -32,14 +32,16 @@ const fn size(
     }
 }
 
-/// With repeated and with missing tokens, single streams, single steps, the smallest vocabulary.
-const SIZES: [ModelSize; 6] = [
+/// With repeated and with missing tokens, single streams, single steps, the smallest vocabulary;
+/// the input layer in both of its orders.
+const SIZES: [ModelSize; 7] = [
     size(7, 3, 5, 2, 4),
     size(2, 3, 4, 3, 5),
     size(5, 4, 3, 1, 1),
     size(3, 1, 1, 1, 6),
     size(11, 2, 6, 4, 1),
     size(4, 6, 7, 5, 9),
+    size(13, 3, 4, 2, 6),
 ];
 
 fn assert_gradient(name: &str, analytic: &[f64], numeric: &[f64]) {
@@ -61,11 +63,14 @@ fn assert_gradients(case: &mut Case, analytic: &[Vec<f64>]) {
 
 #[test]
 fn every_element_of_every_gradient_of_the_model() {
+    let mut project_first = Vec::new();
     for size in SIZES {
         let mut case = Case::new(size);
         let analytic = case.gradients();
         assert_gradients(&mut case, &analytic);
+        project_first.push(case.model.input.order.is_project_first());
     }
+    assert!(project_first.contains(&true) && project_first.contains(&false));
 }
 
 /// Chunks of one row, of several with a rest, and larger than the window.
@@ -204,23 +209,39 @@ fn affine() {
 }
 
 #[test]
-fn embedding_with_repeated_and_missing_tokens() {
-    let (vocab, dim, ids) = (5, 3, [1, 4, 1, 0, 1, 4]);
+fn input_with_repeated_and_missing_tokens_in_both_orders() {
+    assert!(input_with(5).is_project_first());
+    assert!(!input_with(8).is_project_first());
+}
+
+/// Checks the input layer for six tokens of a vocabulary of `vocab`, and says in which order it was.
+fn input_with(vocab: usize) -> Order<Cpu<f64>> {
+    let (dim, hidden, ids) = (3, 4, [1, 4, 1, 0, 1, 4]);
+    let z_shape = Matrix::new(ids.len(), hidden);
     let mut layer = Layer::new();
-    let [table, upstream] = [vocab * dim, ids.len() * dim].map(|n| layer.random(n));
+    let lengths = [vocab * dim, dim * hidden, hidden, ids.len() * hidden];
+    let [table, wx, b, upstream] = lengths.map(|n| layer.random(n));
+    let (mut z, dz) = (layer.zeros(upstream.len()), layer.tensor(&upstream));
     let cpu = &mut layer.cpu;
-    let mut embedding = Embedding::new(cpu, vocab, dim, ids.len()).unwrap();
+    let mut input = Input::new(cpu, vocab, dim, hidden, ids.len()).unwrap();
     let mut indexed = cpu.alloc_ids("ids", ids.len(), vocab, true).unwrap();
     cpu.write_ids(&mut indexed, &ids).unwrap();
-    cpu.write(&mut embedding.dout, 0, &upstream).unwrap();
-    embedding.backward(cpu, &indexed).unwrap();
-    let analytic = embedding.table.gradient.as_slice().to_vec();
-    let numeric = gradient(&table, |table| {
-        cpu.write(&mut embedding.table.value, 0, table).unwrap();
-        embedding.forward(cpu, &indexed).unwrap();
-        dot(&upstream, embedding.out.as_slice())
-    });
-    assert_gradient("E", &analytic, &numeric);
+    let mut loss = |input: &mut Input<_>, table: &[f64], wx: &[f64], b: &[f64]| {
+        cpu.write(&mut input.table.value, 0, table).unwrap();
+        cpu.write(&mut input.wx.value, 0, wx).unwrap();
+        cpu.write(&mut input.b.value, 0, b).unwrap();
+        input.forward(cpu, &indexed, (&mut z, z_shape)).unwrap();
+        dot(&upstream, z.as_slice())
+    };
+    let numeric_table = gradient(&table, |table| loss(&mut input, table, &wx, &b));
+    let numeric_wx = gradient(&wx, |wx| loss(&mut input, &table, wx, &b));
+    let numeric_b = gradient(&b, |b| loss(&mut input, &table, &wx, b));
+    loss(&mut input, &table, &wx, &b);
+    input.backward(cpu, &indexed, (&dz, z_shape)).unwrap();
+    assert_gradient("E", input.table.gradient.as_slice(), &numeric_table);
+    assert_gradient("Wx", input.wx.gradient.as_slice(), &numeric_wx);
+    assert_gradient("b", input.b.gradient.as_slice(), &numeric_b);
+    input.order
 }
 
 #[test]

@@ -246,6 +246,15 @@ fn the_gpu_agrees() {
     }
 }
 
+/// The input layer has two orders, by size.
+#[test]
+fn the_fixture_takes_the_input_layer_in_both_orders() {
+    let mut cpu = Cpu::<f64>::new();
+    let models = fixture().cases.into_iter().map(|case| case.model(&mut cpu));
+    let orders: Vec<bool> = models.map(|m| m.input.order.is_project_first()).collect();
+    assert!(orders.contains(&true) && orders.contains(&false));
+}
+
 /// The clip must take effect in the runs that have one, or they would show nothing of it.
 #[test]
 fn the_fixture_clips() {

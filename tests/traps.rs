@@ -14,8 +14,9 @@ mod relative_error;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bptt::device::cpu::CpuTensor;
 use bptt::device::{Cpu, Device, Element, Purpose};
-use bptt::model::{ModelSize, RnnLm, Softmax};
+use bptt::model::{ModelSize, Order, RnnLm, Softmax};
 use bptt::ops::{Ops, RowChunk};
 
 use case::{Case, VARIABLES, tokens};
@@ -31,6 +32,16 @@ const SIZE: ModelSize = ModelSize {
     time_steps: 4,
 };
 
+/// One size for each order of the input layer: with fewer tokens in the vocabulary than in a window,
+/// and with more.
+const SIZES: [ModelSize; 2] = [SIZE, ModelSize { vocab: 11, ..SIZE }];
+
+#[test]
+fn the_sizes_take_the_input_layer_in_both_orders() {
+    let orders = SIZES.map(|size| Case::new(size).model.input.order.is_project_first());
+    assert_eq!(orders, [true, false]);
+}
+
 /// Is `got` the gradient that central differences gave?
 fn agrees(got: &[f64], numeric: &[f64]) -> bool {
     relative_error(numeric, got) <= TOLERANCE
@@ -45,13 +56,17 @@ fn numeric_gradients(case: &mut Case) -> Vec<Vec<f64>> {
 /// Trapped: the backward pass sees Whᵀ as its Wh.
 #[test]
 fn trap_1_the_state_gradient_used_wh_where_its_transpose_belongs() {
-    let mut case = Case::new(SIZE);
+    SIZES.into_iter().for_each(assert_wh_is_transposed);
+}
+
+fn assert_wh_is_transposed(size: ModelSize) {
+    let mut case = Case::new(size);
     let numeric = numeric_gradients(&mut case);
     let right = case.gradients();
 
     case.restart();
     case.forward();
-    let h = SIZE.hidden;
+    let h = size.hidden;
     let wh = case.model.rnn.wh.value.as_slice();
     let transposed: Vec<f64> = (0..h * h).map(|i| wh[i % h * h + i / h]).collect();
     let wh = &mut case.model.rnn.wh.value;
@@ -149,12 +164,14 @@ fn trap_3_the_loss_and_its_gradient_were_not_averaged() {
         assert_eq!(is_mean(trapped), time_steps == 1);
     }
 
-    let mut case = Case::new(SIZE);
-    let numeric = numeric_gradients(&mut case);
-    for (right, numeric) in case.gradients().iter().zip(&numeric) {
-        let trapped: Vec<f64> = right.iter().map(|g| g * SIZE.rows() as f64).collect();
-        assert!(agrees(right, numeric));
-        assert!(!agrees(&trapped, numeric));
+    for size in SIZES {
+        let mut case = Case::new(size);
+        let numeric = numeric_gradients(&mut case);
+        for (right, numeric) in case.gradients().iter().zip(&numeric) {
+            let trapped: Vec<f64> = right.iter().map(|g| g * size.rows() as f64).collect();
+            assert!(agrees(right, numeric));
+            assert!(!agrees(&trapped, numeric));
+        }
     }
 }
 
@@ -162,14 +179,18 @@ fn trap_3_the_loss_and_its_gradient_were_not_averaged() {
 /// window from zeros. Trapped: `stateful` inverted.
 #[test]
 fn trap_4_stateful_reset_the_state_and_its_absence_kept_it() {
+    SIZES.into_iter().for_each(assert_stateful_keeps_the_state);
+}
+
+fn assert_stateful_keeps_the_state(size: ModelSize) {
     let long = ModelSize {
-        time_steps: 2 * SIZE.time_steps,
-        ..SIZE
+        time_steps: 2 * size.time_steps,
+        ..size
     };
-    let (t, rows) = (SIZE.time_steps, SIZE.rows());
+    let (t, rows) = (size.time_steps, size.rows());
     let kept = &losses_of_last_window(long, true, &[0])[rows..];
-    let zeroed = &losses_of_last_window(SIZE, true, &[t]);
-    let second = |stateful| losses_of_last_window(SIZE, stateful, &[0, t]);
+    let zeroed = &losses_of_last_window(size, true, &[t]);
+    let second = |stateful| losses_of_last_window(size, stateful, &[0, t]);
     // The same sums in another order: a few hundred roundings at most.
     let equal = |x: &[f64], y: &[f64]| relative_error(x, y) < 1e-14;
     assert!(equal(&second(true), kept));
@@ -193,18 +214,24 @@ fn losses_of_last_window(size: ModelSize, stateful: bool, starts: &[usize]) -> V
 /// Trapped: the second backward pass reads the first window's activations.
 #[test]
 fn trap_5_the_caches_of_the_first_window_served_every_backward_pass() {
-    let mut case = Case::new(SIZE);
+    SIZES
+        .into_iter()
+        .for_each(assert_caches_are_of_the_last_window);
+}
+
+fn assert_caches_are_of_the_last_window(size: ModelSize) {
+    let mut case = Case::new(size);
     case.gradients();
-    let first = [&case.model.embedding.out, &case.model.rnn.hidden].map(|x| x.as_slice().to_vec());
-    case.inputs = tokens(SIZE, SIZE.time_steps);
-    case.targets = tokens(SIZE, SIZE.time_steps + 1);
+    let values = |cache: &mut CpuTensor<f64>| cache.as_slice().to_vec();
+    let first: Vec<_> = caches(&mut case.model).into_iter().map(values).collect();
+    case.inputs = tokens(size, size.time_steps);
+    case.targets = tokens(size, size.time_steps + 1);
     let numeric = numeric_gradients(&mut case);
     let right = case.gradients();
 
     case.restart();
     case.forward();
-    let caches = [&mut case.model.embedding.out, &mut case.model.rnn.hidden];
-    for (cache, first) in caches.into_iter().zip(&first) {
+    for (cache, first) in caches(&mut case.model).into_iter().zip(&first) {
         case.cpu.write(cache, 0, first).unwrap();
     }
     let trapped = case.backward();
@@ -215,6 +242,15 @@ fn trap_5_the_caches_of_the_first_window_served_every_backward_pass() {
         let caught = !agrees(&trapped[i], &numeric[i]);
         assert_eq!(caught, from_the_caches.contains(name), "{name}");
     }
+}
+
+/// What the backward pass reads of the forward pass: h, and e if the input layer keeps it.
+fn caches(model: &mut RnnLm<Cpu<f64>>) -> Vec<&mut CpuTensor<f64>> {
+    let mut caches = vec![&mut model.rnn.hidden];
+    if let Order::GatherFirst { e, .. } = &mut model.input.order {
+        caches.push(e);
+    }
+    caches
 }
 
 /// Trapped: every forward pass appends its activations to a list.

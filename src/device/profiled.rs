@@ -265,12 +265,12 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
         &mut self,
         table: &O::Tensor,
         ids: &O::Ids,
-        out: &mut O::Tensor,
-        dim: usize,
+        out: (&mut O::Tensor, Matrix),
     ) -> Result<()> {
-        let len = self.len(out);
-        self.time("embedding", len, 0, 2 * len, |ops| {
-            ops.embedding(table, ids, out, dim)
+        let (rows, dim) = out.1.shape();
+        let size = format_args!("{rows}×{dim}");
+        self.time("embedding", size, 0, 2 * rows * dim, |ops| {
+            ops.embedding(table, ids, out)
         })
     }
 

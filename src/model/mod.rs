@@ -1,16 +1,16 @@
-//! The language model: token ids → embedding → recurrent layer → logits → loss, and back.
+//! The language model: token ids → input layer → recurrent layer → logits → loss, and back.
 //!
 //! Written once over [`Ops`]: the f64 reference, the CPU path and the GPU run this code.
 
 pub mod affine;
-pub mod embedding;
+pub mod input;
 pub mod loss;
 pub mod output;
 pub mod parameters;
 pub mod rnn;
 
 pub use affine::Affine;
-pub use embedding::Embedding;
+pub use input::{Input, Order};
 pub use loss::{CeLoss, Softmax, SoftmaxCeLoss};
 pub use output::Output;
 pub use parameters::{Init, Parameter, Spec};
@@ -77,10 +77,12 @@ impl ModelSize {
     }
 
     /// Floating-point operations of a training step: the products of the forward pass (2 for each
-    /// multiply-add), and twice as many in the backward pass.
+    /// multiply-add), and twice as many in the backward pass. [`Order`] says why Wx meets no more
+    /// rows than there are tokens.
     pub fn flops_per_step(&self) -> f64 {
         let (v, d, h) = (self.vocab as f64, self.embedding as f64, self.hidden as f64);
-        6.0 * self.rows() as f64 * (d * h + h * h + h * v)
+        let rows = self.rows() as f64;
+        6.0 * (rows.min(v) * d * h + rows * (h * h + h * v))
     }
 
     /// The memory of a model of this size, by purpose, for elements of type `F`.
@@ -97,9 +99,9 @@ impl ModelSize {
 /// The RNN language model.
 #[derive(Debug)]
 pub struct RnnLm<D: Device> {
-    /// Token ids → e.
-    pub embedding: Embedding<D>,
-    /// e → h.
+    /// Token ids → z.
+    pub input: Input<D>,
+    /// z → h.
     pub rnn: Rnn<D>,
     /// h → loss.
     pub output: Output<D>,
@@ -134,8 +136,8 @@ impl<D: Device> RnnLm<D> {
             hidden: size.hidden,
         };
         Ok(RnnLm {
-            embedding: Embedding::new(device, size.vocab, size.embedding, rows)?,
-            rnn: Rnn::new(device, size.embedding, recurrence, stateful)?,
+            input: Input::new(device, size.vocab, size.embedding, size.hidden, rows)?,
+            rnn: Rnn::new(device, recurrence, stateful)?,
             output: Output::new(device, size.hidden, size.vocab, rows, chunk_rows)?,
             inputs: device.alloc_ids("inputs", rows, size.vocab, true)?,
             targets: device.alloc_ids("targets", rows, size.vocab, false)?,
@@ -150,12 +152,12 @@ impl<D: Device> RnnLm<D> {
 
     /// Every parameter, in the order of [`parameters::specs`]: E, Wx, Wh, b, Wa, ba.
     pub fn parameters(&self) -> [&Parameter<D>; 6] {
-        let (rnn, affine) = (&self.rnn, &self.output.affine);
+        let (input, affine) = (&self.input, &self.output.affine);
         [
-            &self.embedding.table,
-            &rnn.wx,
-            &rnn.wh,
-            &rnn.b,
+            &input.table,
+            &input.wx,
+            &self.rnn.wh,
+            &input.b,
             &affine.w,
             &affine.b,
         ]
@@ -163,12 +165,12 @@ impl<D: Device> RnnLm<D> {
 
     /// Every parameter, in the order of [`RnnLm::parameters`].
     pub fn parameters_mut(&mut self) -> [&mut Parameter<D>; 6] {
-        let (rnn, affine) = (&mut self.rnn, &mut self.output.affine);
+        let (input, affine) = (&mut self.input, &mut self.output.affine);
         [
-            &mut self.embedding.table,
-            &mut rnn.wx,
-            &mut rnn.wh,
-            &mut rnn.b,
+            &mut input.table,
+            &mut input.wx,
+            &mut self.rnn.wh,
+            &mut input.b,
             &mut affine.w,
             &mut affine.b,
         ]
@@ -246,11 +248,8 @@ impl<O: Ops> RnnLm<O> {
     /// # Errors
     /// As the ops.
     pub fn backward(&mut self, ops: &mut O) -> Result<()> {
-        let Embedding {
-            out: e, dout: de, ..
-        } = &mut self.embedding;
-        self.rnn.backward(ops, e, de)?;
-        self.embedding.backward(ops, &self.inputs)
+        self.rnn.backward(ops)?;
+        self.input.backward(ops, &self.inputs, self.rnn.dz())
     }
 
     /// The loss alone, without gradients.
@@ -283,7 +282,8 @@ impl<O: Ops> RnnLm<O> {
     /// As [`Device::write_ids`] and the ops.
     pub fn read(&mut self, ops: &mut O, inputs: &[u32]) -> Result<()> {
         ops.write_ids(&mut self.inputs, inputs)?;
-        self.embedding.forward(ops, &self.inputs)?;
-        self.rnn.forward(ops, &self.embedding.out)
+        let z = self.rnn.begin(ops)?;
+        self.input.forward(ops, &self.inputs, z)?;
+        self.rnn.forward(ops)
     }
 }

@@ -8,7 +8,7 @@ use crate::ops::{Matrix, Ops, Recurrence, Write, check};
 /// Where the next window's initial state comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InitialState {
-    /// Slot 0 holds it already: zeros, or what [`Rnn::set_state`] wrote.
+    /// Slot 0 holds it already: zeros, what [`Rnn::set_state`] wrote, or what [`Rnn::begin`] put there.
     InPlace,
     /// The last window's final state.
     FinalOfLast,
@@ -16,19 +16,15 @@ enum InitialState {
     ToBeCleared,
 }
 
-/// h_t = tanh(x_t·Wx + h_{t−1}·Wh + b) for t = 1 … T, over N streams.
+/// h_t = tanh(z_t + h_{t−1}·Wh) for t = 1 … T, over N streams; z comes from the layer below.
 ///
 /// A stateful layer starts each window from the final state of the one before (truncated
 /// backpropagation through time: no gradient flows back across windows); otherwise each window
 /// starts from zeros, or once from what [`Rnn::set_state`] gave.
 #[derive(Debug)]
 pub struct Rnn<D: Device> {
-    /// `[D, H]`: input to hidden.
-    pub wx: Parameter<D>,
     /// `[H, H]`: hidden to hidden.
     pub wh: Parameter<D>,
-    /// `[1, H]`: bias.
-    pub b: Parameter<D>,
     /// `[T + 1, N, H]`: the initial state, then every h_t.
     pub hidden: D::Tensor,
     /// `[T, N, H]`: before the backward pass the gradient in each h_t, after it dz_t.
@@ -40,11 +36,11 @@ pub struct Rnn<D: Device> {
 }
 
 impl<D: Device> Rnn<D> {
-    /// A layer from `input` to `size.hidden` units.
+    /// A layer of `size.hidden` units.
     ///
     /// # Errors
     /// As [`Device::alloc`].
-    pub fn new(device: &mut D, input: usize, size: Recurrence, stateful: bool) -> Result<Self> {
+    pub fn new(device: &mut D, size: Recurrence, stateful: bool) -> Result<Self> {
         let Recurrence {
             time_steps,
             batch,
@@ -52,9 +48,7 @@ impl<D: Device> Rnn<D> {
         } = size;
         let step = batch * hidden;
         Ok(Rnn {
-            wx: Parameter::new(device, "Wx", (input, hidden))?,
             wh: Parameter::new(device, "Wh", (hidden, hidden))?,
-            b: Parameter::new(device, "b", (1, hidden))?,
             hidden: device.alloc(Purpose::Activations, "h", (time_steps + 1) * step)?,
             dhidden: device.alloc(Purpose::Activations, "dh", time_steps * step)?,
             dstate: device.alloc(Purpose::Activations, "dh_init", step)?,
@@ -116,22 +110,41 @@ impl<D: Device> Rnn<D> {
         let rows = self.size.time_steps * self.size.batch;
         Matrix::new(rows, self.size.hidden).at(self.size.batch * self.size.hidden)
     }
+
+    /// dz of every time step, after [`Rnn::backward`], as a matrix of T·N rows.
+    pub fn dz(&self) -> (&D::Tensor, Matrix) {
+        (&self.dhidden, self.output().at(0))
+    }
 }
 
 impl<O: Ops> Rnn<O> {
-    /// Runs the window `x`, `[T, N, D]`.
+    /// Begins a window: puts its initial state in place. Then z, `[T, N, H]`, is to be written where
+    /// this says, before [`Rnn::forward`].
     ///
     /// # Errors
-    /// As [`Ops::matmul`] and [`Ops::rnn`].
-    pub fn forward(&mut self, ops: &mut O, x: &O::Tensor) -> Result<()> {
-        self.load_initial_state(ops)?;
-        // z = x·Wx + b for all steps at once, into the slots where h will be.
-        let (input, _) = self.wx.shape;
+    /// As [`Ops::copy_within`] and [`Device::write`].
+    pub fn begin(&mut self, ops: &mut O) -> Result<(&mut O::Tensor, Matrix)> {
+        let step = self.size.batch * self.size.hidden;
+        match self.initial {
+            InitialState::InPlace => {}
+            InitialState::FinalOfLast => {
+                ops.copy_within(&mut self.hidden, self.size.time_steps * step, 0, step)?;
+            }
+            InitialState::ToBeCleared => {
+                let zeros = self.zeros();
+                ops.write(&mut self.hidden, 0, &zeros)?;
+            }
+        }
+        self.initial = InitialState::InPlace;
         let output = self.output();
-        let x = (x, Matrix::new(output.rows, input));
-        let wx = (&self.wx.value, Matrix::new(input, output.cols));
-        let z = (&mut self.hidden, output);
-        ops.matmul(x, wx, Some(&self.b.value), z, Write::Overwrite)?;
+        Ok((&mut self.hidden, output))
+    }
+
+    /// Runs the window, from its z.
+    ///
+    /// # Errors
+    /// As [`Ops::rnn`].
+    pub fn forward(&mut self, ops: &mut O) -> Result<()> {
         ops.rnn(&mut self.hidden, &self.wh.value, self.size)?;
         self.initial = if self.stateful {
             InitialState::FinalOfLast
@@ -141,31 +154,18 @@ impl<O: Ops> Rnn<O> {
         Ok(())
     }
 
-    /// From `dhidden` and the window `x` of the forward pass: all gradients, and dx if asked for.
+    /// From `dhidden`: dz in its place, and the gradient of Wh.
     ///
     /// # Errors
     /// As [`Ops::rnn_backward`] and [`Ops::matmul`].
-    pub fn backward(&mut self, ops: &mut O, x: &O::Tensor, dx: &mut O::Tensor) -> Result<()> {
+    pub fn backward(&mut self, ops: &mut O) -> Result<()> {
         ops.rnn_backward(&mut self.dhidden, &self.hidden, &self.wh.value, self.size)?;
-        let (input, hidden) = self.wx.shape;
-        let rows = self.size.time_steps * self.size.batch;
-        let dz = (&self.dhidden, Matrix::new(rows, hidden));
-        // One product each over all T·N rows: dWh = Σ h_{t−1}ᵀ·dz_t, dWx = xᵀ·dz, dx = dz·Wxᵀ.
+        // One product over all T·N rows: dWh = Σ h_{t−1}ᵀ·dz_t.
+        let (rows, hidden) = (self.output().rows, self.size.hidden);
         let h_previous = (&self.hidden, Matrix::new(rows, hidden).t());
+        let dz = (&self.dhidden, Matrix::new(rows, hidden));
         let dwh = (&mut self.wh.gradient, Matrix::new(hidden, hidden));
-        ops.matmul(h_previous, dz, None, dwh, Write::Overwrite)?;
-        let x = (x, Matrix::new(rows, input).t());
-        let dwx = (&mut self.wx.gradient, Matrix::new(input, hidden));
-        ops.matmul(x, dz, None, dwx, Write::Overwrite)?;
-        ops.sum_rows(dz, &mut self.b.gradient, Write::Overwrite)?;
-        let wx = (&self.wx.value, Matrix::new(input, hidden).t());
-        ops.matmul(
-            dz,
-            wx,
-            None,
-            (dx, Matrix::new(rows, input)),
-            Write::Overwrite,
-        )
+        ops.matmul(h_previous, dz, None, dwh, Write::Overwrite)
     }
 
     /// The gradient of the loss in the last window's initial state, `[N, H]`: dz_1·Whᵀ, after
@@ -180,19 +180,5 @@ impl<O: Ops> Rnn<O> {
         let dstate = (&mut self.dstate, Matrix::new(batch, hidden));
         ops.matmul(dz, wh, None, dstate, Write::Overwrite)?;
         ops.read(&self.dstate)
-    }
-
-    fn load_initial_state(&mut self, ops: &mut O) -> Result<()> {
-        let step = self.size.batch * self.size.hidden;
-        match self.initial {
-            InitialState::InPlace => Ok(()),
-            InitialState::FinalOfLast => {
-                ops.copy_within(&mut self.hidden, self.size.time_steps * step, 0, step)
-            }
-            InitialState::ToBeCleared => {
-                let zeros = self.zeros();
-                ops.write(&mut self.hidden, 0, &zeros)
-            }
-        }
     }
 }

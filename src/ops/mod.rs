@@ -175,13 +175,12 @@ pub trait Ops: Device {
         size: Recurrence,
     ) -> Result<()>;
 
-    /// out\[r, :\] = table\[ids\[r\], :\], for rows of `dim` elements.
+    /// out\[r, :\] = table\[ids\[r\], :\]: the rows of a table with as many columns as `out`.
     fn embedding(
         &mut self,
         table: &Self::Tensor,
         ids: &Self::Ids,
-        out: &mut Self::Tensor,
-        dim: usize,
+        out: (&mut Self::Tensor, Matrix),
     ) -> Result<()>;
 
     /// dtable\[v, :\] = Σ dout\[r, :\] over the rows r with ids\[r\] = v, in ascending order of r;
@@ -358,6 +357,18 @@ pub(crate) mod check {
             matrix.check("matmul", operand, len)?;
         }
         Ok((m, n, k))
+    }
+
+    /// The length of a row that `out` takes from a table of a vocabulary, for each of the ids.
+    pub fn embedding(
+        table: usize,
+        (ids, vocab): (usize, usize),
+        (out, layout): (usize, Matrix),
+    ) -> Result<usize> {
+        exact("embedding", "table", vocab * layout.cols, table)?;
+        exact("embedding", "out, rows", ids, layout.rows)?;
+        stored("embedding", "out", out, layout)?;
+        Ok(layout.cols)
     }
 
     /// The rows of `x`, which must be whole rows of `cols`.

@@ -1,7 +1,7 @@
 use super::harness::Harness;
 use super::subject::Subject;
 use crate::error::Result;
-use crate::ops::Ops;
+use crate::ops::{Matrix, Ops};
 
 /// Rows, V, D.
 pub const SIZES: &[(usize, usize, usize)] = &[
@@ -14,18 +14,21 @@ pub const SIZES: &[(usize, usize, usize)] = &[
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    for &(rows, vocab, dim) in SIZES {
+    for (offset, &(rows, vocab, dim)) in SIZES.iter().enumerate() {
         let tokens = harness.tokens(rows, vocab);
         let ids = harness.ids(&tokens, vocab)?;
         let values = harness.normal(vocab * dim, 1.0);
         let table = harness.input(&values)?;
-        let mut out = harness.output(rows * dim)?;
+        // What is before the output's rows stays as it is.
+        let before = harness.normal(offset, 1.0);
+        let mut out = harness.output_after(&before, rows * dim)?;
+        let layout = Matrix::new(rows, dim).at(offset);
         harness
             .device
-            .embedding(&table.device, &ids.0, &mut out.device, dim)?;
+            .embedding(&table.device, &ids.0, (&mut out.device, layout))?;
         harness
             .exact
-            .embedding(&table.exact, &ids.1, &mut out.exact, dim)?;
+            .embedding(&table.exact, &ids.1, (&mut out.exact, layout))?;
         // A copy is exact.
         harness.compare(&format!("{rows} rows, V={vocab} D={dim}"), &out, |_| 0.0)?;
     }

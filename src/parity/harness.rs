@@ -102,6 +102,11 @@ impl<'a, O: Subject> Harness<'a, O> {
         self.twin(&vec![f32::NAN; len], GUARD)
     }
 
+    /// An output of `len` elements behind `before`, which must stay as it is.
+    pub fn output_after(&mut self, before: &[f32], len: usize) -> Result<Twin<O>> {
+        self.twin(&[before, &vec![f32::NAN; len]].concat(), GUARD)
+    }
+
     /// An operand that is read and written.
     pub fn in_out(&mut self, values: &[f32]) -> Result<Twin<O>> {
         self.twin(values, IN_OUT_GUARD)

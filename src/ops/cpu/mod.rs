@@ -83,10 +83,9 @@ impl<F: Element> Ops for Cpu<F> {
         &mut self,
         table: &CpuTensor<F>,
         ids: &TokenIndex,
-        out: &mut CpuTensor<F>,
-        dim: usize,
+        out: (&mut CpuTensor<F>, Matrix),
     ) -> Result<()> {
-        embedding::embedding(&table.0, ids, &mut out.0, dim)
+        embedding::embedding(&table.0, ids, &mut out.0.0, out.1)
     }
 
     fn embedding_backward(

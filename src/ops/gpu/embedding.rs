@@ -5,13 +5,14 @@ use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
 use crate::error::Result;
-use crate::ops::check;
+use crate::ops::{Matrix, check};
 
 params! {
     /// See `shaders/embedding.wgsl`.
     Params {
         rows: u32,
         dim: u32,
+        out_offset: u32,
     }
 }
 
@@ -33,15 +34,14 @@ pub fn embedding(
     gpu: &mut Gpu,
     table: &GpuTensor,
     ids: &GpuIds,
-    out: &mut GpuTensor,
-    dim: usize,
+    (out, layout): (&mut GpuTensor, Matrix),
 ) -> Result<()> {
     let rows = ids.host.tokens.len();
-    check::exact("embedding", "table", ids.host.vocab() * dim, table.len())?;
-    check::at_least("embedding", "out", rows * dim, out.len())?;
+    let dim = check::embedding(table.len(), (rows, ids.host.vocab()), (out.len(), layout))?;
     let params = Params {
         rows: rows as u32,
         dim: dim as u32,
+        out_offset: layout.offset as u32,
     };
     let buffers = [&table.buffer, &ids.tokens, &out.buffer];
     gpu.dispatch(&KERNEL, &params, &buffers, (rows * dim).div_ceil(LANES));

@@ -92,10 +92,9 @@ impl Ops for Gpu {
         &mut self,
         table: &GpuTensor,
         ids: &GpuIds,
-        out: &mut GpuTensor,
-        dim: usize,
+        out: (&mut GpuTensor, Matrix),
     ) -> Result<()> {
-        embedding::embedding(self, table, ids, out, dim)
+        embedding::embedding(self, table, ids, out)
     }
 
     fn embedding_backward(

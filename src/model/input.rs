@@ -1,0 +1,158 @@
+//! Token ids → what the recurrence takes of them: z = E[x]·Wx + b.
+
+use super::parameters::Parameter;
+use crate::device::{Device, Purpose};
+use crate::error::Result;
+use crate::ops::{Matrix, Ops, Write};
+
+/// The input layer: embedding and affine map, z\[r, :\] = E\[ids\[r\], :\]·Wx + b.
+#[derive(Debug)]
+pub struct Input<D: Device> {
+    /// E, `[V, D]`: the embedding.
+    pub table: Parameter<D>,
+    /// `[D, H]`: input to hidden.
+    pub wx: Parameter<D>,
+    /// `[1, H]`: bias.
+    pub b: Parameter<D>,
+    /// What is done first, with the tensors that it takes.
+    pub order: Order<D>,
+}
+
+/// The rows of E·Wx are those of E, times Wx: the table can be projected before rows are taken
+/// from it. The product then has V rows instead of one a token, which pays where tokens repeat,
+/// as characters do.
+#[derive(Debug)]
+pub enum Order<D: Device> {
+    /// For V > N·T: e = E\[ids\], z = e·Wx + b.
+    GatherFirst {
+        /// `[rows, D]`: e of the last forward pass.
+        e: D::Tensor,
+        /// `[rows, D]`: the gradient in it.
+        de: D::Tensor,
+    },
+    /// For V ≤ N·T: P = E·Wx + b, z = P\[ids\].
+    ProjectFirst {
+        /// `[V, H]`: P after the forward pass, dP after the backward pass, which does not need P.
+        projected: D::Tensor,
+    },
+}
+
+impl<D: Device> Order<D> {
+    /// Is it [`Order::ProjectFirst`]?
+    pub fn is_project_first(&self) -> bool {
+        matches!(self, Order::ProjectFirst { .. })
+    }
+}
+
+impl<D: Device> Input<D> {
+    /// A layer for windows of `rows` tokens of a vocabulary of `vocab`, embedded in `dim`
+    /// dimensions, for `hidden` units. Its order depends on these sizes alone.
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn new(
+        device: &mut D,
+        vocab: usize,
+        dim: usize,
+        hidden: usize,
+        rows: usize,
+    ) -> Result<Self> {
+        let mut activation = |label, len| device.alloc(Purpose::Activations, label, len);
+        let order = if vocab <= rows {
+            Order::ProjectFirst {
+                projected: activation("E·Wx", vocab * hidden)?,
+            }
+        } else {
+            Order::GatherFirst {
+                e: activation("e", rows * dim)?,
+                de: activation("de", rows * dim)?,
+            }
+        };
+        Ok(Input {
+            table: Parameter::new(device, "E", (vocab, dim))?,
+            wx: Parameter::new(device, "Wx", (dim, hidden))?,
+            b: Parameter::new(device, "b", (1, hidden))?,
+            order,
+        })
+    }
+}
+
+impl<O: Ops> Input<O> {
+    /// Writes z, `[rows, H]`.
+    ///
+    /// # Errors
+    /// As [`Ops::embedding`] and [`Ops::matmul`].
+    pub fn forward(
+        &mut self,
+        ops: &mut O,
+        ids: &O::Ids,
+        z: (&mut O::Tensor, Matrix),
+    ) -> Result<()> {
+        let ((vocab, dim), hidden) = (self.table.shape, z.1.cols);
+        let (table, b) = (&self.table.value, Some(&self.b.value));
+        let wx = (&self.wx.value, Matrix::new(dim, hidden));
+        match &mut self.order {
+            Order::GatherFirst { e, .. } => {
+                let rows = Matrix::new(z.1.rows, dim);
+                ops.embedding(table, ids, (&mut *e, rows))?;
+                ops.matmul((e, rows), wx, b, z, Write::Overwrite)
+            }
+            Order::ProjectFirst { projected } => {
+                let (table, p) = ((table, Matrix::new(vocab, dim)), Matrix::new(vocab, hidden));
+                ops.matmul(table, wx, b, (&mut *projected, p), Write::Overwrite)?;
+                ops.embedding(projected, ids, z)
+            }
+        }
+    }
+
+    /// Writes the gradients of E, Wx and b from dz, `[rows, H]` at the start of its tensor; `ids`
+    /// are those of the forward pass.
+    ///
+    /// # Errors
+    /// As [`Ops::embedding_backward`] and [`Ops::matmul`].
+    pub fn backward(&mut self, ops: &mut O, ids: &O::Ids, dz: (&O::Tensor, Matrix)) -> Result<()> {
+        let ((vocab, dim), hidden) = (self.table.shape, dz.1.cols);
+        let wx = (&self.wx.value, Matrix::new(dim, hidden).t());
+        let dwx = (&mut self.wx.gradient, Matrix::new(dim, hidden));
+        let (dtable, db) = (&mut self.table.gradient, &mut self.b.gradient);
+        match &mut self.order {
+            // dWx = eᵀ·dz, db = Σ dz, de = dz·Wxᵀ, dE[v] = Σ de over the rows of token v.
+            Order::GatherFirst { e, de } => {
+                let rows = Matrix::new(dz.1.rows, dim);
+                ops.matmul((e, rows.t()), dz, None, dwx, Write::Overwrite)?;
+                ops.sum_rows(dz, db, Write::Overwrite)?;
+                ops.matmul(dz, wx, None, (&mut *de, rows), Write::Overwrite)?;
+                ops.embedding_backward(de, ids, dtable, dim)
+            }
+            // dP[v] = Σ dz over the rows of token v, dWx = Eᵀ·dP, db = Σ dP, dE = dP·Wxᵀ.
+            Order::ProjectFirst { projected } => {
+                ops.embedding_backward(dz.0, ids, projected, hidden)?;
+                let dp = (&*projected, Matrix::new(vocab, hidden));
+                let table = Matrix::new(vocab, dim);
+                let table_t = (&self.table.value, table.t());
+                ops.matmul(table_t, dp, None, dwx, Write::Overwrite)?;
+                ops.sum_rows(dp, db, Write::Overwrite)?;
+                ops.matmul(dp, wx, None, (dtable, table), Write::Overwrite)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Planner;
+
+    /// The bytes of activations of a layer for V tokens, D = 3 and H = 4, and windows of 6 rows.
+    fn activations(vocab: usize) -> u64 {
+        let mut planner = Planner::<f32>::default();
+        Input::new(&mut planner, vocab, 3, 4, 6).unwrap();
+        planner.into_plan().bytes[&Purpose::Activations]
+    }
+
+    #[test]
+    fn the_memory_plan_counts_what_the_order_takes() {
+        assert_eq!(activations(6), 4 * 6 * 4);
+        assert_eq!(activations(7), 4 * 2 * 6 * 3);
+    }
+}
