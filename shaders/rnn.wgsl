@@ -8,7 +8,8 @@
 // Each sum is taken in ascending k by one lane: the order is fixed.
 
 struct Params {
-    time_step: u32,
+    first_step: u32,
+    steps: u32,
     time_steps: u32,
     batch: u32,
     hidden: u32,
@@ -42,7 +43,7 @@ fn store(row: u32, column: u32, sums: vec4<f32>) {
     for (var i = 0u; i < TILE; i++) {
         let j = column + i;
         if j < params.hidden {
-            let at = (params.time_step + 1u) * step + row * params.hidden + j;
+            let at = (params.first_step + 1u) * step + row * params.hidden + j;
             hidden[at] = stable_tanh(hidden[at] + sums[i]);
         }
     }
@@ -65,7 +66,7 @@ fn main(
     let last_row = params.batch - 1u;
     let last_column = size - 1u;
     // h_{t−1} and Wh: rows of the one meet columns of the other.
-    let previous = params.time_step * params.batch * size;
+    let previous = params.first_step * params.batch * size;
     var x0 = previous + min(row, last_row) * size;
     var x1 = previous + min(row + 1u, last_row) * size;
     var x2 = previous + min(row + 2u, last_row) * size;

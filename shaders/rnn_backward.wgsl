@@ -9,7 +9,8 @@
 // stored. Each sum is taken in ascending k by one lane: the order is fixed.
 
 struct Params {
-    time_step: u32,
+    first_step: u32,
+    steps: u32,
     time_steps: u32,
     batch: u32,
     hidden: u32,
@@ -31,7 +32,7 @@ fn store(row: u32, column: u32, sums: vec4<f32>) {
     for (var i = 0u; i < TILE; i++) {
         let j = column + i;
         if j < params.hidden {
-            let at = params.time_step * step + row * params.hidden + j;
+            let at = params.first_step * step + row * params.hidden + j;
             let h = hidden[at + step];
             grad[at] = (grad[at] + sums[i]) * (1.0 - h * h);
         }
@@ -55,7 +56,7 @@ fn main(
     let last_row = params.batch - 1u;
     let last_column = size - 1u;
     // dz_{t+1} and Whᵀ: rows of the one meet rows of Wh.
-    let next = (params.time_step + 1u) * params.batch * size;
+    let next = (params.first_step + 1u) * params.batch * size;
     var x0 = next + min(row, last_row) * size;
     var x1 = next + min(row + 1u, last_row) * size;
     var x2 = next + min(row + 2u, last_row) * size;
@@ -68,7 +69,7 @@ fn main(
     var sum1 = vec4<f32>();
     var sum2 = vec4<f32>();
     var sum3 = vec4<f32>();
-    if params.time_step + 1u < params.time_steps {
+    if params.first_step + 1u < params.time_steps {
         for (var k = 0u; k < size; k++) {
             let w = vec4(wh[w0], wh[w1], wh[w2], wh[w3]);
             sum0 = fma(vec4(grad[x0]), w, sum0);

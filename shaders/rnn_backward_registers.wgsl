@@ -11,7 +11,8 @@
 // Each sum is taken in ascending k by one lane: the order is fixed.
 
 struct Params {
-    time_step: u32,
+    first_step: u32,
+    steps: u32,
     time_steps: u32,
     batch: u32,
     hidden: u32,
@@ -31,7 +32,7 @@ fn store(row: u32, column: u32, sum: vec4<f32>) {
     if row >= params.batch || column >= across {
         return;
     }
-    let at = (params.time_step * params.batch + row) * across + column;
+    let at = (params.first_step * params.batch + row) * across + column;
     let h = hidden[at + params.batch * across];
     grad[at] = (grad[at] + sum) * (vec4(1.0) - h * h);
 }
@@ -52,7 +53,7 @@ fn main(
     }
     let last_row = params.batch - 1u;
     // dz_{t+1} and Whᵀ: rows of the one meet rows of Wh.
-    let next = (params.time_step + 1u) * params.batch * across;
+    let next = (params.first_step + 1u) * params.batch * across;
     let x0_at = next + min(row + 0u, last_row) * across;
     let x1_at = next + min(row + 1u, last_row) * across;
     let x2_at = next + min(row + 2u, last_row) * across;
@@ -90,7 +91,7 @@ fn main(
     var sum3_1 = vec4<f32>();
     var sum3_2 = vec4<f32>();
     var sum3_3 = vec4<f32>();
-    if params.time_step + 1u < params.time_steps {
+    if params.first_step + 1u < params.time_steps {
         for (var k = 0u; k < across; k++) {
             let x0 = grad[x0_at + k];
             let x1 = grad[x1_at + k];

@@ -10,7 +10,8 @@
 // follows; neither is stored. Each sum is taken in ascending k by one lane: the order is fixed.
 
 struct Params {
-    time_step: u32,
+    first_step: u32,
+    steps: u32,
     time_steps: u32,
     batch: u32,
     hidden: u32,
@@ -42,7 +43,7 @@ fn store(row: u32, column: u32, sum: vec4<f32>) {
     if row >= params.batch || column >= across {
         return;
     }
-    let at = ((params.time_step + 1u) * params.batch + row) * across + column;
+    let at = ((params.first_step + 1u) * params.batch + row) * across + column;
     let z = hidden[at] + sum;
     hidden[at] = vec4(stable_tanh(z.x), stable_tanh(z.y), stable_tanh(z.z), stable_tanh(z.w));
 }
@@ -63,7 +64,7 @@ fn main(
     }
     let last_row = params.batch - 1u;
     // h_{t−1} and Wh: rows of the one meet columns of the other.
-    let previous = params.time_step * params.batch * across;
+    let previous = params.first_step * params.batch * across;
     let x0_at = previous + min(row + 0u, last_row) * across;
     let x1_at = previous + min(row + 1u, last_row) * across;
     let x2_at = previous + min(row + 2u, last_row) * across;

@@ -302,8 +302,8 @@ fn a_layout_unlike_the_hosts_is_reported() {
         ("sum_rows", "cols: u32,", "cols: u32, more: u32,"),
         (
             "rnn",
-            "time_step: u32,\n    time_steps",
-            "time_steps: u32,\n    time_step",
+            "first_step: u32,\n    steps",
+            "steps: u32,\n    first_step",
         ),
         ("sgd", "binding(0)", "binding(5)"),
         ("sgd", "rate", "learning_rate"),

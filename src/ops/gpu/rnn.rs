@@ -1,25 +1,42 @@
-//! Host side of `rnn.wgsl` and `rnn_registers.wgsl` (for adapters that compute on the CPU): one dispatch a time step.
+//! Host side of `rnn.wgsl`, `rnn_registers.wgsl` (for adapters that compute on the CPU) and
+//! `rnn_sequence.wgsl` (for few rows); and what both directions of the recurrence share: parameters,
+//! choice of kernel and grid.
 
 use crate::device::Gpu;
-use crate::device::gpu::GpuTensor;
+use crate::device::gpu::{Buffer, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Access, Kernel, params};
 use crate::error::Result;
 use crate::ops::{Recurrence, check};
 
 params! {
-    /// See `shaders/rnn.wgsl`.
+    /// Of every kernel of the recurrence. A dispatch takes `steps` time steps from `first_step` on,
+    /// backwards in the backward pass; one step, but for the sequence kernels.
     Params {
-        time_step: u32,
+        first_step: u32,
+        steps: u32,
         time_steps: u32,
         batch: u32,
         hidden: u32,
     }
 }
 
-/// Lanes of a workgroup, one tile each.
+/// Rows of a tile, in every kernel.
+const ROWS: usize = 4;
+/// Lanes of a workgroup, one tile of 4 columns each.
 const LANES: usize = 64;
+/// Lanes of a workgroup of a register kernel, one tile of 16 columns each.
 const REGISTERS_LANES: usize = 16;
+/// Lanes of a workgroup of a sequence kernel, one for each 4 columns: two states of 4 rows take all of
+/// the 16 KiB of workgroup memory that every adapter has.
+const SEQUENCE_LANES: usize = 128;
+
+/// The `WORKGROUP_SIZE` of the kernels.
+pub(super) const WORKGROUP_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", LANES as f64)];
+/// The same of the register kernels.
+pub(super) const REGISTERS_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", REGISTERS_LANES as f64)];
+/// The same of the sequence kernels.
+pub(super) const SEQUENCE_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", SEQUENCE_LANES as f64)];
 
 const BINDINGS: &[(&str, Access)] = &[("wh", Read), ("hidden", ReadWrite)];
 
@@ -27,47 +44,139 @@ static ANY: Kernel = Kernel::new::<Params>(
     "rnn",
     include_str!("../../../shaders/rnn.wgsl"),
     BINDINGS,
-    &[("WORKGROUP_SIZE", LANES as f64)],
+    WORKGROUP_SIZE,
 );
 static REGISTERS: Kernel = Kernel::new::<Params>(
     "rnn_registers",
     include_str!("../../../shaders/rnn_registers.wgsl"),
     BINDINGS,
-    &[("WORKGROUP_SIZE", REGISTERS_LANES as f64)],
+    REGISTERS_SIZE,
+);
+static SEQUENCE: Kernel = Kernel::new::<Params>(
+    "rnn_sequence",
+    include_str!("../../../shaders/rnn_sequence.wgsl"),
+    BINDINGS,
+    SEQUENCE_SIZE,
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel] = &[&ANY, &REGISTERS];
+pub static KERNELS: &[&Kernel; 3] = &[&ANY, &REGISTERS, &SEQUENCE];
 
 /// See [`crate::ops::Ops::rnn`].
 pub fn rnn(gpu: &mut Gpu, hidden: &mut GpuTensor, wh: &GpuTensor, size: Recurrence) -> Result<()> {
-    let Recurrence {
-        time_steps,
-        batch: n,
-        hidden: h,
-    } = size;
-    check::at_least("rnn", "hidden", (time_steps + 1) * n * h, hidden.len())?;
-    check::exact("rnn", "wh", h * h, wh.len())?;
-    let suited = if gpu.is_software() { &REGISTERS } else { &ANY };
-    // The other variant takes whole vec4s only.
-    let kernel = match gpu.forced_variant("rnn").unwrap_or(suited) {
-        kernel if h.is_multiple_of(4) => kernel,
-        _ => &ANY,
-    };
-    let workgroups = if kernel.name == ANY.name {
-        (n.div_ceil(4) * h.div_ceil(4)).div_ceil(LANES)
-    } else {
-        (n.div_ceil(4) * h.div_ceil(16)).div_ceil(REGISTERS_LANES)
-    };
-    for t in 0..time_steps {
-        let params = Params {
-            time_step: t as u32,
-            time_steps: time_steps as u32,
-            batch: n as u32,
-            hidden: h as u32,
-        };
-        let buffers = [&wh.buffer, &hidden.buffer];
-        gpu.dispatch(kernel, &params, &buffers, workgroups);
+    let slots = (size.time_steps + 1) * size.batch * size.hidden;
+    check::at_least("rnn", "hidden", slots, hidden.len())?;
+    check::exact("rnn", "wh", size.hidden * size.hidden, wh.len())?;
+    let schedule = Schedule::new(gpu, "rnn", KERNELS, size);
+    for (first_step, steps) in schedule.pieces() {
+        schedule.dispatch(gpu, first_step, steps, &[&wh.buffer, &hidden.buffer]);
     }
     Ok(())
+}
+
+/// How a recurrence is cut into dispatches of which kernel.
+pub(super) struct Schedule {
+    kernel: &'static Kernel,
+    workgroups: usize,
+    steps_a_dispatch: usize,
+    size: Recurrence,
+}
+
+/// Most rows that a sequence kernel is chosen for: 16 workgroups, which small GPUs run at once too.
+///
+/// A dispatch that depends on the one before costs about 5 µs on a large GPU, and a time step of few
+/// rows is less work than that. A sequence kernel pays no dispatch, and as much for a step as one
+/// compute unit takes to read Wh: at 64 bytes a cycle 2.5 µs for H = 256, 10 µs for H = 512, more
+/// than which its workgroup memory does not hold. With more rows than fit the GPU at once, workgroups
+/// take turns, and a step at a time, whose tiles are spread over all units, is the better use of it.
+/// (Reckoned for a card of 132 units, not measured.)
+const SEQUENCE_ROWS: usize = 64;
+
+/// Most iterations of a lane's sums in a dispatch, 64 multiply-adds each. Drivers end what takes 2 s,
+/// and lavapipe ends the loops of an invocation after 65,535 iterations without a word.
+const MAX_ITERATIONS: usize = 1 << 12;
+
+impl Schedule {
+    /// For the kernels of one direction: a step at a time for any size, the same in registers, and a
+    /// sequence. The last two take whole vec4s only.
+    pub fn new(
+        gpu: &Gpu,
+        op: &'static str,
+        [any, registers, sequence]: &[&'static Kernel; 3],
+        size: Recurrence,
+    ) -> Self {
+        let suited = if gpu.is_software() {
+            registers
+        } else if size.batch <= SEQUENCE_ROWS && size.time_steps > 1 {
+            sequence
+        } else {
+            any
+        };
+        let name = gpu.forced_variant(op).unwrap_or(suited).name;
+        let (rows, vec4s) = (size.batch.div_ceil(ROWS), size.hidden / 4);
+        let whole_vec4s = size.hidden.is_multiple_of(4);
+        let (kernel, workgroups, steps_a_dispatch) = if name == registers.name && whole_vec4s {
+            let tiles = rows * size.hidden.div_ceil(16);
+            (registers, tiles.div_ceil(REGISTERS_LANES), 1)
+        } else if name == sequence.name && whole_vec4s && vec4s <= SEQUENCE_LANES {
+            (sequence, rows, MAX_ITERATIONS / vec4s.max(1))
+        } else {
+            let tiles = rows * size.hidden.div_ceil(4);
+            (any, tiles.div_ceil(LANES), 1)
+        };
+        Schedule {
+            kernel,
+            workgroups,
+            steps_a_dispatch,
+            size,
+        }
+    }
+
+    /// The first step and the number of steps of each dispatch, in the order of time.
+    pub fn pieces(&self) -> impl DoubleEndedIterator<Item = (usize, usize)> + use<> {
+        let (all, most) = (self.size.time_steps, self.steps_a_dispatch);
+        (0..all)
+            .step_by(most)
+            .map(move |first| (first, most.min(all - first)))
+    }
+
+    /// Records the dispatch of `steps` steps from `first_step` on.
+    pub fn dispatch(&self, gpu: &mut Gpu, first_step: usize, steps: usize, buffers: &[&Buffer]) {
+        let params = Params {
+            first_step: first_step as u32,
+            steps: steps as u32,
+            time_steps: self.size.time_steps as u32,
+            batch: self.size.batch as u32,
+            hidden: self.size.hidden as u32,
+        };
+        gpu.dispatch(self.kernel, &params, buffers, self.workgroups);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pieces_of_a_schedule_cover_every_step_once() {
+        for (time_steps, steps_a_dispatch) in [(0, 3), (1, 3), (3, 3), (7, 3), (64, 64), (5, 1)] {
+            let schedule = Schedule {
+                kernel: &ANY,
+                workgroups: 1,
+                steps_a_dispatch,
+                size: Recurrence {
+                    time_steps,
+                    batch: 1,
+                    hidden: 1,
+                },
+            };
+            let mut next = 0;
+            for (first, steps) in schedule.pieces() {
+                assert_eq!(first, next);
+                assert!((1..=steps_a_dispatch).contains(&steps));
+                next += steps;
+            }
+            assert_eq!(next, time_steps);
+        }
+    }
 }

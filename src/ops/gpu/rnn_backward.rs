@@ -1,25 +1,13 @@
-//! Host side of `rnn_backward.wgsl` and `rnn_backward_registers.wgsl` (for adapters that compute on the CPU): one dispatch a time step, the last step first.
+//! Host side of `rnn_backward.wgsl`, `rnn_backward_registers.wgsl` (for adapters that compute on the
+//! CPU) and `rnn_backward_sequence.wgsl` (for few rows): the last steps come first.
 
+use super::rnn::{Params, REGISTERS_SIZE, SEQUENCE_SIZE, Schedule, WORKGROUP_SIZE};
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Access, Kernel, params};
+use crate::device::kernel::{Access, Kernel};
 use crate::error::Result;
 use crate::ops::{Recurrence, check};
-
-params! {
-    /// See `shaders/rnn_backward.wgsl`.
-    Params {
-        time_step: u32,
-        time_steps: u32,
-        batch: u32,
-        hidden: u32,
-    }
-}
-
-/// Lanes of a workgroup, one tile each.
-const LANES: usize = 64;
-const REGISTERS_LANES: usize = 16;
 
 const BINDINGS: &[(&str, Access)] = &[("hidden", Read), ("wh", Read), ("grad", ReadWrite)];
 
@@ -27,17 +15,23 @@ static ANY: Kernel = Kernel::new::<Params>(
     "rnn_backward",
     include_str!("../../../shaders/rnn_backward.wgsl"),
     BINDINGS,
-    &[("WORKGROUP_SIZE", LANES as f64)],
+    WORKGROUP_SIZE,
 );
 static REGISTERS: Kernel = Kernel::new::<Params>(
     "rnn_backward_registers",
     include_str!("../../../shaders/rnn_backward_registers.wgsl"),
     BINDINGS,
-    &[("WORKGROUP_SIZE", REGISTERS_LANES as f64)],
+    REGISTERS_SIZE,
+);
+static SEQUENCE: Kernel = Kernel::new::<Params>(
+    "rnn_backward_sequence",
+    include_str!("../../../shaders/rnn_backward_sequence.wgsl"),
+    BINDINGS,
+    SEQUENCE_SIZE,
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel] = &[&ANY, &REGISTERS];
+pub static KERNELS: &[&Kernel; 3] = &[&ANY, &REGISTERS, &SEQUENCE];
 
 /// See [`crate::ops::Ops::rnn_backward`].
 pub fn rnn_backward(
@@ -47,39 +41,15 @@ pub fn rnn_backward(
     wh: &GpuTensor,
     size: Recurrence,
 ) -> Result<()> {
-    let Recurrence {
-        time_steps,
-        batch: n,
-        hidden: h,
-    } = size;
-    check::at_least("rnn_backward", "grad", time_steps * n * h, grad.len())?;
-    check::at_least(
-        "rnn_backward",
-        "hidden",
-        (time_steps + 1) * n * h,
-        hidden.len(),
-    )?;
-    check::exact("rnn_backward", "wh", h * h, wh.len())?;
-    let suited = if gpu.is_software() { &REGISTERS } else { &ANY };
-    // The other variant takes whole vec4s only.
-    let kernel = match gpu.forced_variant("rnn_backward").unwrap_or(suited) {
-        kernel if h.is_multiple_of(4) => kernel,
-        _ => &ANY,
-    };
-    let workgroups = if kernel.name == ANY.name {
-        (n.div_ceil(4) * h.div_ceil(4)).div_ceil(LANES)
-    } else {
-        (n.div_ceil(4) * h.div_ceil(16)).div_ceil(REGISTERS_LANES)
-    };
-    for t in (0..time_steps).rev() {
-        let params = Params {
-            time_step: t as u32,
-            time_steps: time_steps as u32,
-            batch: n as u32,
-            hidden: h as u32,
-        };
+    let (op, step) = ("rnn_backward", size.batch * size.hidden);
+    check::at_least(op, "grad", size.time_steps * step, grad.len())?;
+    check::at_least(op, "hidden", (size.time_steps + 1) * step, hidden.len())?;
+    check::exact(op, "wh", size.hidden * size.hidden, wh.len())?;
+    let schedule = Schedule::new(gpu, op, KERNELS, size);
+    for (first_step, steps) in schedule.pieces().rev() {
+        let last_step = first_step + steps - 1;
         let buffers = [&hidden.buffer, &wh.buffer, &grad.buffer];
-        gpu.dispatch(kernel, &params, &buffers, workgroups);
+        schedule.dispatch(gpu, last_step, steps, &buffers);
     }
     Ok(())
 }
