@@ -8,7 +8,7 @@
 use bptt::bench::{EVERYDAY, size_of_workload, tokens};
 use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
-use bptt::ops::{Matrix, Ops, Recurrence, RowChunk, Write, norm_partials};
+use bptt::ops::{Matrix, Ops, Recurrence, RowChunk, Write, embedding_partials, norm_partials};
 use bptt::parity::{Subject, check_op};
 use divan::counter::ItemsCount;
 
@@ -144,8 +144,9 @@ fn embedding_backward<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) 
     let (vocab, dim) = (bench.size.vocab, bench.size.embedding);
     let (dout, ids) = (bench.tensor(bench.size.rows() * dim), bench.ids());
     let mut dtable = bench.zeros(vocab * dim);
+    let mut partials = bench.zeros(embedding_partials(bench.size.rows(), vocab, dim));
     bench.time(bencher, vocab * dim, |ops| {
-        ops.embedding_backward(&dout, &ids, &mut dtable, dim)
+        ops.embedding_backward(&dout, &ids, &mut dtable, &mut partials, dim)
     });
 }
 

@@ -1,21 +1,24 @@
-// dtable[v, :] = Σ dout[r, :] over the rows r that hold token v; 0 where there is none.
+// partials[s, :] = Σ dout[r, :] over the rows r of segment s: the first of two levels of
+// dtable[v, :] = Σ dout[r, :] over the rows that hold token v.
 //
-// Scatter-add turned into a gather, so that no atomic is needed: positions[row_starts[v] ..
-// row_starts[v + 1]] are the rows that hold token v, in ascending order, as sorted by the host.
-// dout is [rows, dim], row_starts [V + 1], dtable [V, dim].
+// Scatter-add turned into a gather, so that no atomic is needed: positions holds the rows sorted by
+// token, and positions[starts[s] .. starts[s + 1]] is a segment of at most 32 rows of one token, in
+// ascending order, as cut by the host. There is room for `segments` of them; those not needed are
+// empty, and nothing reads their sums.
+// dout is [rows, dim], starts [segments + 1], partials [segments, dim].
 //
-// Work: one lane an element of dtable, which sums in ascending r: the order is fixed.
+// Work: one lane an element of partials, which sums in ascending r: the order is fixed.
 
 struct Params {
-    vocab: u32,
+    segments: u32,
     dim: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dout: array<f32>;
-@group(0) @binding(2) var<storage, read> row_starts: array<u32>;
+@group(0) @binding(2) var<storage, read> starts: array<u32>;
 @group(0) @binding(3) var<storage, read> positions: array<u32>;
-@group(0) @binding(4) var<storage, read_write> dtable: array<f32>;
+@group(0) @binding(4) var<storage, read_write> partials: array<f32>;
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -26,15 +29,19 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
-    if i >= params.vocab * params.dim {
+    if i >= params.segments * params.dim {
         return;
     }
-    let token = i / params.dim;
+    let segment = i / params.dim;
     let column = i % params.dim;
-    let end = row_starts[token + 1u];
+    let start = starts[segment];
+    let end = starts[segment + 1u];
+    if start == end {
+        return;
+    }
     var sum = 0.0;
-    for (var at = row_starts[token]; at < end; at++) {
+    for (var at = start; at < end; at++) {
         sum += dout[positions[at] * params.dim + column];
     }
-    dtable[i] = sum;
+    partials[i] = sum;
 }

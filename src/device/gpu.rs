@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::adapter;
 use super::kernel::{Kernel, Params, grid};
 use super::recorder::Recorder;
-use super::tokens::TokenIndex;
+use super::tokens::{Segments, TokenIndex};
 use super::{Device, Purpose, check_range};
 use crate::error::{Error, Result};
 use timestamps::Timer;
@@ -44,11 +44,13 @@ pub struct GpuIds {
     pub(crate) index: Option<GpuIndex>,
 }
 
-/// The device side of a [`TokenIndex`]'s rows.
+/// The positions of every token, in [`Segments`].
 #[derive(Debug)]
 pub(crate) struct GpuIndex {
-    pub row_starts: Buffer,
     pub positions: Buffer,
+    pub segments: Segments,
+    pub starts: Buffer,
+    pub of_token: Buffer,
 }
 
 /// A buffer with a number that tells it from every other of its device.
@@ -496,9 +498,12 @@ impl Device for Gpu {
         indexed: bool,
     ) -> Result<GpuIds> {
         let index = if indexed {
+            let segments = Segments::new(count, vocab);
             Some(GpuIndex {
-                row_starts: self.alloc_buffer(label, vocab + 1)?,
                 positions: self.alloc_buffer(label, count)?,
+                starts: self.alloc_buffer(label, segments.starts.len())?,
+                of_token: self.alloc_buffer(label, segments.of_token.len())?,
+                segments,
             })
         } else {
             None
@@ -529,11 +534,13 @@ impl Device for Gpu {
     fn write_ids(&mut self, ids: &mut GpuIds, tokens: &[u32]) -> Result<()> {
         ids.host.set(tokens)?;
         self.upload(&ids.tokens.raw, 0, bytemuck::cast_slice(tokens))?;
-        if let Some(index) = &ids.index {
-            let starts = bytemuck::cast_slice(&ids.host.row_starts);
-            self.upload(&index.row_starts.raw, 0, starts)?;
+        if let Some(index) = &mut ids.index {
+            index.segments.cut(&ids.host);
+            let Segments { starts, of_token } = &index.segments;
             let positions = bytemuck::cast_slice(&ids.host.positions);
             self.upload(&index.positions.raw, 0, positions)?;
+            self.upload(&index.starts.raw, 0, bytemuck::cast_slice(starts))?;
+            self.upload(&index.of_token.raw, 0, bytemuck::cast_slice(of_token))?;
         }
         Ok(())
     }

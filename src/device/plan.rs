@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use super::tokens::Segments;
 use super::{Device, Element, Purpose};
 use crate::error::{Error, Result};
 
@@ -81,8 +82,14 @@ impl<F: Element> Device for Planner<F> {
         vocab: usize,
         indexed: bool,
     ) -> Result<usize> {
-        let words = count + if indexed { count + vocab + 1 } else { 0 };
-        self.plan.add(Purpose::Tokens, label, 4 * words as u64);
+        let segments = Segments::most(count, vocab);
+        let index = if indexed {
+            count + (segments + 1) + (vocab + 1)
+        } else {
+            0
+        };
+        self.plan
+            .add(Purpose::Tokens, label, 4 * (count + index) as u64);
         Ok(count)
     }
 

@@ -279,12 +279,13 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
         dout: &O::Tensor,
         ids: &O::Ids,
         dtable: &mut O::Tensor,
+        partials: &mut O::Tensor,
         dim: usize,
     ) -> Result<()> {
         let (from, to) = (self.len(dout), self.len(dtable));
         let size = format_args!("{from} to {to}");
         self.time("embedding_backward", size, from, from + to, |ops| {
-            ops.embedding_backward(dout, ids, dtable, dim)
+            ops.embedding_backward(dout, ids, dtable, partials, dim)
         })
     }
 

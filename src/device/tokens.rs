@@ -89,9 +89,99 @@ impl TokenIndex {
     }
 }
 
+/// Most rows of a [`Segments`]' segment.
+pub const SEGMENT: usize = 32;
+
+/// The positions of every token, cut into segments: a GPU sums each on its own, so that a token that
+/// is one in ten, as words are, is not the work of one lane.
+///
+/// Segment s is `positions[starts[s]..starts[s + 1]]` of a [`TokenIndex`], all of one token; those of
+/// token v are `of_token[v]..of_token[v + 1]`. Both numbers of entries are the same for every window.
+#[derive(Debug, Clone)]
+pub struct Segments {
+    /// Starts into the positions, one more than [`Segments::most`]; segments that are not needed come
+    /// last, and are empty.
+    pub starts: Vec<u32>,
+    /// V + 1 starts into the segments.
+    pub of_token: Vec<u32>,
+}
+
+impl Segments {
+    /// Room for the segments of `count` tokens of a vocabulary of `vocab`.
+    pub fn new(count: usize, vocab: usize) -> Self {
+        Segments {
+            starts: vec![0; Segments::most(count, vocab) + 1],
+            of_token: vec![0; vocab + 1],
+        }
+    }
+
+    /// The number of segments that `count` tokens of a vocabulary of `vocab` never exceed: one begun
+    /// for each token that occurs, and the full ones.
+    pub fn most(count: usize, vocab: usize) -> usize {
+        count / SEGMENT + vocab.min(count)
+    }
+
+    /// Cuts the positions of `index`, which is of the sizes given to [`Segments::new`].
+    pub fn cut(&mut self, index: &TokenIndex) {
+        let mut segment = 0;
+        for (rows, first) in index.row_starts.windows(2).zip(&mut self.of_token) {
+            *first = segment as u32;
+            for start in (rows[0]..rows[1]).step_by(SEGMENT) {
+                self.starts[segment] = start;
+                segment += 1;
+            }
+        }
+        if let Some(end) = self.of_token.last_mut() {
+            *end = segment as u32;
+        }
+        self.starts[segment..].fill(index.positions.len() as u32);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The rows of each token, by its segments.
+    fn rows_by_segments(tokens: &[u32], vocab: usize) -> Vec<Vec<Vec<u32>>> {
+        let mut index = TokenIndex::new(tokens.len(), vocab, true);
+        index.set(tokens).unwrap();
+        let mut segments = Segments::new(tokens.len(), vocab);
+        segments.starts.fill(u32::MAX);
+        segments.of_token.fill(u32::MAX);
+        segments.cut(&index);
+        let rows = |s: u32| {
+            let range = segments.starts[s as usize]..segments.starts[s as usize + 1];
+            index.positions[range.start as usize..range.end as usize].to_vec()
+        };
+        let of_token = segments.of_token.windows(2);
+        of_token.map(|t| (t[0]..t[1]).map(rows).collect()).collect()
+    }
+
+    #[test]
+    fn segments_hold_every_row_of_a_token_in_ascending_order() {
+        let one_in_ten = |i: u32| if i.is_multiple_of(10) { 3 } else { i % 7 };
+        let texts: [Vec<u32>; 5] = [
+            vec![],
+            vec![4; 1],
+            vec![4; 65],
+            (0..2048).map(one_in_ten).collect(),
+            (0..9).collect(),
+        ];
+        for tokens in texts {
+            let by_segments = rows_by_segments(&tokens, 9);
+            for (v, segments) in by_segments.iter().enumerate() {
+                let rows: Vec<u32> = segments.concat();
+                let holds = |r: &u32| tokens[*r as usize] as usize == v;
+                let want: Vec<u32> = (0..tokens.len() as u32).filter(holds).collect();
+                assert_eq!(rows, want);
+                assert_eq!(segments.len(), rows.len().div_ceil(SEGMENT));
+                assert!(segments.iter().all(|s| s.len() <= SEGMENT));
+            }
+            let all: usize = by_segments.iter().map(Vec::len).sum();
+            assert!(all <= Segments::most(tokens.len(), 9));
+        }
+    }
 
     #[test]
     fn positions_are_grouped_by_token_in_ascending_order() {

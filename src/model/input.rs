@@ -3,7 +3,7 @@
 use super::parameters::Parameter;
 use crate::device::{Device, Purpose};
 use crate::error::Result;
-use crate::ops::{Matrix, Ops, Write};
+use crate::ops::{Matrix, Ops, Write, embedding_partials};
 
 /// The input layer: embedding and affine map, z\[r, :\] = E\[ids\[r\], :\]·Wx + b.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct Input<D: Device> {
     pub b: Parameter<D>,
     /// What is done first, with the tensors that it takes.
     pub order: Order<D>,
+    partials: D::Tensor,
 }
 
 /// The rows of E·Wx are those of E, times Wx: the table can be projected before rows are taken
@@ -68,11 +69,18 @@ impl<D: Device> Input<D> {
                 de: activation("de", rows * dim)?,
             }
         };
+        let summed = if order.is_project_first() {
+            hidden
+        } else {
+            dim
+        };
+        let partials = embedding_partials(rows, vocab, summed);
         Ok(Input {
             table: Parameter::new(device, "E", (vocab, dim))?,
             wx: Parameter::new(device, "Wx", (dim, hidden))?,
             b: Parameter::new(device, "b", (1, hidden))?,
             order,
+            partials: device.alloc(Purpose::Scratch, "partial sums", partials)?,
         })
     }
 }
@@ -115,6 +123,7 @@ impl<O: Ops> Input<O> {
         let wx = (&self.wx.value, Matrix::new(dim, hidden).t());
         let dwx = (&mut self.wx.gradient, Matrix::new(dim, hidden));
         let (dtable, db) = (&mut self.table.gradient, &mut self.b.gradient);
+        let partials = &mut self.partials;
         match &mut self.order {
             // dWx = eᵀ·dz, db = Σ dz, de = dz·Wxᵀ, dE[v] = Σ de over the rows of token v.
             Order::GatherFirst { e, de } => {
@@ -122,11 +131,11 @@ impl<O: Ops> Input<O> {
                 ops.matmul((e, rows.t()), dz, None, dwx, Write::Overwrite)?;
                 ops.sum_rows(dz, db, Write::Overwrite)?;
                 ops.matmul(dz, wx, None, (&mut *de, rows), Write::Overwrite)?;
-                ops.embedding_backward(de, ids, dtable, dim)
+                ops.embedding_backward(de, ids, dtable, partials, dim)
             }
             // dP[v] = Σ dz over the rows of token v, dWx = Eᵀ·dP, db = Σ dP, dE = dP·Wxᵀ.
             Order::ProjectFirst { projected } => {
-                ops.embedding_backward(dz.0, ids, projected, hidden)?;
+                ops.embedding_backward(dz.0, ids, projected, partials, hidden)?;
                 let dp = (&*projected, Matrix::new(vocab, hidden));
                 let table = Matrix::new(vocab, dim);
                 let table_t = (&self.table.value, table.t());

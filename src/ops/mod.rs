@@ -9,6 +9,7 @@
 pub mod cpu;
 pub mod gpu;
 
+use crate::device::tokens::Segments;
 use crate::device::{Device, check_range};
 use crate::error::{Error, Result};
 
@@ -183,13 +184,16 @@ pub trait Ops: Device {
         out: (&mut Self::Tensor, Matrix),
     ) -> Result<()>;
 
-    /// dtable\[v, :\] = Σ dout\[r, :\] over the rows r with ids\[r\] = v, in ascending order of r;
-    /// 0 for a token that does not occur. All of dtable is written.
+    /// dtable\[v, :\] = Σ dout\[r, :\] over the rows r with ids\[r\] = v, in ascending order of r, or
+    /// of segments of such rows; 0 for a token that does not occur. All of dtable is written.
+    ///
+    /// `partials` is scratch of at least [`embedding_partials`] elements.
     fn embedding_backward(
         &mut self,
         dout: &Self::Tensor,
         ids: &Self::Ids,
         dtable: &mut Self::Tensor,
+        partials: &mut Self::Tensor,
         dim: usize,
     ) -> Result<()>;
 
@@ -282,6 +286,12 @@ pub trait Ops: Device {
     ) -> Result<()>;
 }
 
+/// Elements of the partial sums that [`Ops::embedding_backward`] needs for `rows` tokens of a
+/// vocabulary of `vocab` and rows of `dim` elements.
+pub fn embedding_partials(rows: usize, vocab: usize, dim: usize) -> usize {
+    Segments::most(rows, vocab) * dim
+}
+
 /// Elements of a gradient whose squares one partial sum of [`Ops::global_norm`] takes.
 pub const NORM_CHUNK: usize = 4096;
 
@@ -369,6 +379,25 @@ pub(crate) mod check {
         exact("embedding", "out, rows", ids, layout.rows)?;
         stored("embedding", "out", out, layout)?;
         Ok(layout.cols)
+    }
+
+    /// The operands of the gradient in an embedding's table, for tokens of a vocabulary.
+    pub fn embedding_backward(
+        (ids, vocab): (usize, usize),
+        dout: usize,
+        dtable: usize,
+        partials: usize,
+        dim: usize,
+    ) -> Result<()> {
+        let op = "embedding_backward";
+        exact(op, "dout", ids * dim, dout)?;
+        at_least(op, "dtable", vocab * dim, dtable)?;
+        at_least(
+            op,
+            "partials",
+            embedding_partials(ids, vocab, dim),
+            partials,
+        )
     }
 
     /// The rows of `x`, which must be whole rows of `cols`.

@@ -153,6 +153,20 @@ impl<'a, O: Subject> Harness<'a, O> {
         self.compare_with(case, twin, twin.reference(), tolerance)
     }
 
+    /// Holds the guard to what it was.
+    pub fn compare_guard(&mut self, case: &str, twin: &Twin<O>) -> Result<()> {
+        let got = self.device.read(&twin.device)?;
+        let changed = |(after, before): (&f32, &f32)| after.to_bits() != before.to_bits();
+        let guard = got[twin.len..].iter().zip(twin.guard);
+        if let Some(at) = guard.clone().position(changed) {
+            let at = at + twin.len;
+            self.report.fail(format!(
+                "{case}: element {at} is behind the output, and was written"
+            ));
+        }
+        Ok(())
+    }
+
     /// Holds each element to `want`, within `tolerance(i)`, and the guard to what it was.
     pub fn compare_with(
         &mut self,
@@ -161,16 +175,9 @@ impl<'a, O: Subject> Harness<'a, O> {
         want: &[f64],
         tolerance: impl Fn(usize) -> f64,
     ) -> Result<()> {
-        let got = self.device.read(&twin.device)?;
-        let (values, guard) = got.split_at(twin.len);
         self.report.cases += 1;
-        let changed = |(after, before): (&f32, &f32)| after.to_bits() != before.to_bits();
-        if let Some(at) = guard.iter().zip(twin.guard).position(changed) {
-            let at = at + twin.len;
-            self.report.fail(format!(
-                "{case}: element {at} is behind the output, and was written"
-            ));
-        }
+        self.compare_guard(case, twin)?;
+        let values = self.result(twin)?;
         for (i, (&got, &want)) in values.iter().zip(want).enumerate() {
             let what = || format!("{case}: element {i}");
             self.report

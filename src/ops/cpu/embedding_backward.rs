@@ -6,18 +6,20 @@ use crate::device::tokens::TokenIndex;
 use crate::error::Result;
 use crate::ops::check;
 
-/// See [`crate::ops::Ops::embedding_backward`].
+/// See [`crate::ops::Ops::embedding_backward`]. A token's rows are summed one after the other: the
+/// partial sums are not needed, only checked.
 pub fn embedding_backward<F: Element>(
     dout: &[F],
     ids: &TokenIndex,
     dtable: &mut [F],
+    partials: usize,
     dim: usize,
     threads: usize,
 ) -> Result<()> {
     let op = "embedding_backward";
     let len = ids.vocab() * dim;
-    check::exact(op, "dout", ids.tokens.len() * dim, dout.len())?;
-    check::at_least(op, "dtable", len, dtable.len())?;
+    let sizes = (ids.tokens.len(), ids.vocab());
+    check::embedding_backward(sizes, dout.len(), dtable.len(), partials, dim)?;
     check::exact(op, "index by token", ids.tokens.len(), ids.positions.len())?;
     if len == 0 {
         return Ok(());

@@ -93,9 +93,12 @@ impl<F: Element> Ops for Cpu<F> {
         dout: &CpuTensor<F>,
         ids: &TokenIndex,
         dtable: &mut CpuTensor<F>,
+        partials: &mut CpuTensor<F>,
         dim: usize,
     ) -> Result<()> {
-        embedding_backward::embedding_backward(&dout.0, ids, &mut dtable.0, dim, self.threads())
+        let (dtable, partials) = (&mut dtable.0, partials.0.len());
+        let threads = self.threads();
+        embedding_backward::embedding_backward(&dout.0, ids, dtable, partials, dim, threads)
     }
 
     fn softmax_cross_entropy(

@@ -102,9 +102,10 @@ impl Ops for Gpu {
         dout: &GpuTensor,
         ids: &GpuIds,
         dtable: &mut GpuTensor,
+        partials: &mut GpuTensor,
         dim: usize,
     ) -> Result<()> {
-        embedding_backward::embedding_backward(self, dout, ids, dtable, dim)
+        embedding_backward::embedding_backward(self, dout, ids, dtable, partials, dim)
     }
 
     fn softmax_cross_entropy(
