@@ -1,9 +1,10 @@
-//! Host side of `embedding.wgsl`: a row of the table for each token.
+//! Host side of `embedding.wgsl` and `embedding_vec4.wgsl` (for rows of whole vec4s): a row of the
+//! table for each token.
 
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Access, Kernel, params};
 use crate::error::Result;
 use crate::ops::{Matrix, check};
 
@@ -16,18 +17,26 @@ params! {
     }
 }
 
-/// Lanes of a workgroup, one element each.
+/// Lanes of a workgroup, one element or vec4 each.
 const LANES: usize = 64;
 
-static KERNEL: Kernel = Kernel::new::<Params>(
+const BINDINGS: &[(&str, Access)] = &[("table", Read), ("ids", Read), ("out", ReadWrite)];
+
+static ANY: Kernel = Kernel::new::<Params>(
     "embedding",
     include_str!("../../../shaders/embedding.wgsl"),
-    &[("table", Read), ("ids", Read), ("out", ReadWrite)],
+    BINDINGS,
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+static VEC4: Kernel = Kernel::new::<Params>(
+    "embedding_vec4",
+    include_str!("../../../shaders/embedding_vec4.wgsl"),
+    BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel] = &[&KERNEL];
+pub static KERNELS: &[&Kernel] = &[&ANY, &VEC4];
 
 /// See [`crate::ops::Ops::embedding`].
 pub fn embedding(
@@ -44,6 +53,13 @@ pub fn embedding(
         out_offset: layout.offset as u32,
     };
     let buffers = [&table.buffer, &ids.tokens, &out.buffer];
-    gpu.dispatch(&KERNEL, &params, &buffers, (rows * dim).div_ceil(LANES));
+    let whole_vec4s = dim.is_multiple_of(4) && layout.offset.is_multiple_of(4);
+    let kernel = match gpu.forced_variant("embedding").unwrap_or(&VEC4) {
+        kernel if whole_vec4s => kernel,
+        _ => &ANY,
+    };
+    let width = if kernel.name == VEC4.name { 4 } else { 1 };
+    let workgroups = (rows * dim / width).div_ceil(LANES);
+    gpu.dispatch(kernel, &params, &buffers, workgroups);
     Ok(())
 }

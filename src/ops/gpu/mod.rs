@@ -46,6 +46,7 @@ pub static KERNELS: &[(&str, &[&Kernel])] = &[
 /// The kernels of which any one does what `op` does; empty where there is nothing to choose.
 pub fn variants(op: &str) -> &'static [&'static Kernel] {
     match op {
+        "embedding" => embedding::KERNELS,
         "matmul" => matmul::KERNELS,
         "rnn" => rnn::KERNELS,
         "rnn_backward" => rnn_backward::KERNELS,

@@ -1,0 +1,32 @@
+// out[r, :] = table[ids[r], :]: a row of the table for each token. For rows of whole vec4s.
+//
+// table is [V, dim], ids [rows], out [rows, dim] from out_offset on; dim and out_offset are multiples
+// of four elements.
+//
+// Work: one lane a vec4 of out.
+
+struct Params {
+    rows: u32,
+    dim: u32,
+    out_offset: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> table: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+override WORKGROUP_SIZE: u32 = 64u;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    let across = params.dim / 4u;
+    if i < params.rows * across {
+        out[params.out_offset / 4u + i] = table[ids[i / across] * across + i % across];
+    }
+}
