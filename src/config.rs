@@ -164,6 +164,18 @@ pub struct Config {
     pub out: Option<PathBuf>,
 }
 
+/// The settings that `bptt train` has without a flag.
+impl Default for Config {
+    fn default() -> Self {
+        #[derive(clap::Parser)]
+        struct NoArguments {
+            #[command(flatten)]
+            config: Config,
+        }
+        <NoArguments as clap::Parser>::parse_from(["bptt"]).config
+    }
+}
+
 impl Config {
     /// Checks every setting that can be checked without the text.
     ///

@@ -1,4 +1,50 @@
 //! The training loop: window → loss → gradient → update → log → evaluate → save.
+//!
+//! A model of one's own text, in a page:
+//!
+//! ```
+//! use bptt::checkpoint::Checkpoint;
+//! use bptt::config::Config;
+//! use bptt::data::Corpus;
+//! use bptt::device::Cpu;
+//! use bptt::train::{Advance, Event, Trainer};
+//!
+//! # fn main() -> bptt::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let folder = folder.path();
+//! let text = folder.join("text.txt");
+//! std::fs::write(&text, "the lamp is lit at four. ".repeat(100)).unwrap();
+//! let config = Config {
+//!     data: vec![text],
+//!     valid_fraction: Some(0.1),
+//!     nhid: 32,
+//!     batch_size: 4,
+//!     bptt: 20,
+//!     ..Config::default()
+//! };
+//! let corpus = Corpus::load(&config.source())?;
+//! let mut device = Cpu::<f32>::new();
+//! let mut trainer = Trainer::new(&mut device, &config, &corpus)?;
+//! let path = folder.join("checkpoint");
+//! let mut losses = Vec::new();
+//! loop {
+//!     // The second argument could stop it between two steps.
+//!     match trainer.advance(&mut device, &mut || false)? {
+//!         Advance::Event(Event::Epoch { valid_loss, .. }) => losses.extend(valid_loss),
+//!         Advance::Event(_) => {}
+//!         Advance::Save => trainer.checkpoint(&mut device, &corpus.vocabulary)?.write(&path)?,
+//!         Advance::Stopped | Advance::Finished => break,
+//!     }
+//! }
+//! assert!(losses.last() < losses.first());
+//!
+//! // Later, or elsewhere: it goes on as if it had never stopped.
+//! let mut again = Trainer::new(&mut device, &config, &corpus)?;
+//! again.restore(&mut device, &Checkpoint::read(&path)?, &path)?;
+//! assert_eq!(again.progress().step, trainer.progress().step);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::VecDeque;
 use std::path::Path;

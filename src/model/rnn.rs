@@ -1,4 +1,32 @@
 //! The recurrent layer, unrolled over a window.
+//!
+//! A layer works without a model. On the first GPU, with z = x·Wx + b given:
+//!
+//! ```
+//! use bptt::device::{Device, Gpu, adapter};
+//! use bptt::model::Rnn;
+//! use bptt::ops::Recurrence;
+//!
+//! # fn main() -> bptt::Result<()> {
+//! let adapters = adapter::adapters();
+//! let Some(adapter) = adapters.first() else {
+//!     return Ok(()); // This machine has none.
+//! };
+//! let mut gpu = Gpu::open(adapter)?;
+//! // Two time steps of one stream, one hidden unit.
+//! let size = Recurrence { time_steps: 2, batch: 1, hidden: 1 };
+//! let mut rnn = Rnn::new(&mut gpu, size, false)?;
+//! gpu.write(&mut rnn.wh.value, 0, &[0.5])?;
+//! let (z, place) = rnn.begin(&mut gpu)?;
+//! gpu.write(z, place.offset, &[1.0, -1.0])?;
+//! rnn.forward(&mut gpu)?;
+//! let h = gpu.read(&rnn.hidden)?;
+//! let first = 1f32.tanh();
+//! assert!((h[1] - first).abs() < 1e-6);
+//! assert!((h[2] - (0.5 * first - 1.0).tanh()).abs() < 1e-6);
+//! # Ok(())
+//! # }
+//! ```
 
 use super::parameters::Parameter;
 use crate::device::{Device, Purpose};

@@ -1,4 +1,24 @@
 //! What a parity check found.
+//!
+//! An op of one's own can be checked the same way: against f64, each element within a bound that is
+//! derived from its roundings.
+//!
+//! ```
+//! use bptt::parity::OpReport;
+//! use bptt::parity::bounds::U;
+//!
+//! let inputs = [0.1f32, -2.5, 1e20];
+//! let mut report = OpReport::new("square", "mine");
+//! report.cases = 1;
+//! for (i, x) in inputs.iter().enumerate() {
+//!     let want = f64::from(*x).powi(2);
+//!     // One product, rounded once.
+//!     report.compare(f64::from(x * x), want, U * want, || format!("element {i}"));
+//! }
+//! // 1e40 is beyond f32, and no bound allows infinity.
+//! let report = report.finish();
+//! assert!(!report.passed() && report.failed == 1);
+//! ```
 
 use serde::Serialize;
 
@@ -34,7 +54,8 @@ pub struct OpReport {
 const DESCRIBED: usize = 5;
 
 impl OpReport {
-    pub(super) fn new(op: &str, variant: &str) -> Self {
+    /// An empty report.
+    pub fn new(op: &str, variant: &str) -> Self {
         OpReport {
             op: op.to_owned(),
             variant: variant.to_owned(),
@@ -62,14 +83,8 @@ impl OpReport {
         }
     }
 
-    /// Compares one element; `what` names it.
-    pub(super) fn compare(
-        &mut self,
-        got: f64,
-        want: f64,
-        tolerance: f64,
-        what: impl FnOnce() -> String,
-    ) {
+    /// Compares one element with what it should be, give or take `tolerance`; `what` names it.
+    pub fn compare(&mut self, got: f64, want: f64, tolerance: f64, what: impl FnOnce() -> String) {
         let error = (got - want).abs();
         self.elements += 1;
         self.ulps.push(ulp_distance(got as f32, want as f32));
@@ -92,7 +107,8 @@ impl OpReport {
         }
     }
 
-    pub(super) fn finish(mut self) -> Self {
+    /// Completes the statistics, after the last element.
+    pub fn finish(mut self) -> Self {
         let ulps = &mut self.ulps;
         if !ulps.is_empty() {
             let at = ((ulps.len() - 1) as f64 * 0.999) as usize;
