@@ -218,7 +218,7 @@ fn sgd<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     let (mut weights, gradient) = (bench.tensor(len), bench.tensor(len));
     let (rate, norm) = (bench.zeros(1), bench.zeros(2));
     bench.time(bencher, 2 * len, |ops| {
-        ops.sgd(&mut weights, &gradient, &rate, &norm)
+        ops.sgd(&mut [&mut weights], &[&gradient], &rate, &norm)
     });
 }
 

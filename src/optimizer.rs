@@ -60,10 +60,9 @@ impl<O: Ops> Sgd<O> {
             let gradients = model.parameters().map(|p| &p.gradient);
             ops.global_norm(&gradients, self.clip, &mut self.partials, &mut self.norm)?;
         }
-        for parameter in model.parameters_mut() {
-            let (weights, gradient) = (&mut parameter.value, &parameter.gradient);
-            ops.sgd(weights, gradient, &self.rate, &self.norm)?;
-        }
-        Ok(())
+        let parameters = model.parameters_mut().into_iter();
+        let (mut weights, gradients): (Vec<_>, Vec<_>) =
+            parameters.map(|p| (&mut p.value, &p.gradient)).unzip();
+        ops.sgd(&mut weights, &gradients, &self.rate, &self.norm)
     }
 }

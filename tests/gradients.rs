@@ -9,7 +9,9 @@ mod relative_error;
 
 use bptt::device::cpu::CpuTensor;
 use bptt::device::{Cpu, Device, Purpose};
-use bptt::model::{Affine, CeLoss, Init, Input, ModelSize, Order, Softmax, SoftmaxCeLoss};
+use bptt::model::{
+    Affine, CeLoss, Init, Input, ModelSize, Order, Parameter, Softmax, SoftmaxCeLoss,
+};
 use bptt::ops::{Matrix, Ops, Write};
 
 use case::{Case, VARIABLES, tokens};
@@ -174,9 +176,14 @@ impl Layer {
 fn affine() {
     let (rows, input, output) = (5, 4, 3);
     let mut layer = Layer::new();
+    let shapes = [("Wa", (input, output)), ("ba", (1, output))];
+    let [weights, bias] = Parameter::group(&mut layer.cpu, shapes).unwrap();
+    let mut affine = Affine {
+        w: weights,
+        b: bias,
+    };
     let [x, w, b, upstream] =
         [rows * input, input * output, output, rows * output].map(|n| layer.random(n));
-    let mut affine = Affine::new(&mut layer.cpu, input, output).unwrap();
     let mut out = layer.zeros(rows * output);
     let shape = Matrix::new(rows, input);
     let mut loss = |x: &[f64], w: &[f64], b: &[f64]| {
@@ -223,7 +230,13 @@ fn input_with(vocab: usize) -> Order<Cpu<f64>> {
     let [table, wx, b, upstream] = lengths.map(|n| layer.random(n));
     let (mut z, dz) = (layer.zeros(upstream.len()), layer.tensor(&upstream));
     let cpu = &mut layer.cpu;
-    let mut input = Input::new(cpu, vocab, dim, hidden, ids.len()).unwrap();
+    let shapes = [
+        ("E", (vocab, dim)),
+        ("Wx", (dim, hidden)),
+        ("b", (1, hidden)),
+    ];
+    let parameters = Parameter::group(cpu, shapes).unwrap();
+    let mut input = Input::new(cpu, parameters, ids.len()).unwrap();
     let mut indexed = cpu.alloc_ids("ids", ids.len(), vocab, true).unwrap();
     cpu.write_ids(&mut indexed, &ids).unwrap();
     let mut loss = |input: &mut Input<_>, table: &[f64], wx: &[f64], b: &[f64]| {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter;
-use super::kernel::{Kernel, Params, grid};
+use super::kernel::{Access, Kernel, Params, grid};
 use super::recorder::Recorder;
 use super::tokens::{Segments, TokenIndex};
 use super::{Device, Purpose, check_range};
@@ -21,6 +21,9 @@ const SLOTS: u64 = 256;
 const MAX_BINDINGS: usize = 6;
 /// Most words of a parameter struct.
 const MAX_WORDS: usize = 24;
+
+/// Bytes that every adapter lets a storage binding begin at a multiple of.
+const ALIGNMENT: u64 = 256;
 
 /// A tensor in device memory.
 #[derive(Debug)]
@@ -53,18 +56,59 @@ pub(crate) struct GpuIndex {
     pub of_token: Buffer,
 }
 
-/// A buffer with a number that tells it from every other of its device.
+/// The range of an allocation that a tensor is, and that kernels see of it.
 #[derive(Debug)]
 pub(crate) struct Buffer {
+    allocation: Arc<Allocation>,
+    range: ByteRange,
+}
+
+/// Bytes of an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct ByteRange {
+    allocation: u64,
+    offset: u64,
+    size: u64,
+}
+
+/// A wgpu buffer with a number that tells it from every other of its device.
+#[derive(Debug)]
+struct Allocation {
     raw: wgpu::Buffer,
     id: u64,
-    /// Ids of dropped buffers, whose bind groups are to go.
+    /// Ids of dropped allocations, whose bind groups are to go.
     dropped: Arc<Mutex<Vec<u64>>>,
 }
 
-impl Drop for Buffer {
+impl Drop for Allocation {
     fn drop(&mut self) {
         lock(&self.dropped).push(self.id);
+    }
+}
+
+impl Buffer {
+    /// Does `next` begin where this range ends, but for alignment?
+    pub fn is_followed_by(&self, next: &Buffer) -> bool {
+        let end = (self.range.offset + self.range.size).next_multiple_of(ALIGNMENT);
+        (self.range.allocation, end) == (next.range.allocation, next.range.offset)
+    }
+
+    /// Elements from this range's begin to that of `later`, in the same allocation.
+    pub fn elements_to(&self, later: &Buffer) -> usize {
+        ((later.range.offset - self.range.offset) / 4) as usize
+    }
+
+    /// The range from this one's begin to the end of `last`, which is not before it in the same
+    /// allocation.
+    pub fn through(&self, last: &Buffer) -> Buffer {
+        let end = last.range.offset + last.range.size;
+        Buffer {
+            allocation: self.allocation.clone(),
+            range: ByteRange {
+                size: end - self.range.offset,
+                ..self.range
+            },
+        }
     }
 }
 
@@ -77,7 +121,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct BindingKey {
     pipeline: usize,
-    buffers: [u64; MAX_BINDINGS],
+    buffers: [ByteRange; MAX_BINDINGS],
     params: [u32; MAX_WORDS],
 }
 
@@ -245,15 +289,16 @@ impl Gpu {
         let pipeline = self.pipeline(kernel, switches);
         let mut key = BindingKey {
             pipeline,
-            buffers: [0; MAX_BINDINGS],
+            buffers: [ByteRange::default(); MAX_BINDINGS],
             params: [0; MAX_WORDS],
         };
-        for (id, buffer) in key.buffers.iter_mut().zip(buffers) {
-            *id = buffer.id;
+        for (range, buffer) in key.buffers.iter_mut().zip(buffers) {
+            *range = buffer.range;
         }
         let words = bytemuck::cast_slice(std::slice::from_ref(params));
         key.params[..words.len()].copy_from_slice(words);
         if !self.bindings.contains_key(&key) {
+            self.check_aliases(kernel, buffers);
             let binding = self.bind(pipeline, words, buffers);
             self.bindings.insert(key.clone(), binding);
         }
@@ -265,6 +310,23 @@ impl Gpu {
             group,
             grid(workgroups),
         );
+    }
+
+    /// Keeps as a failure that `kernel` reads and writes ranges of one allocation, which wgpu tracks
+    /// as a whole: it would say so at the submission, but name neither.
+    fn check_aliases(&self, kernel: &Kernel, buffers: &[&Buffer]) {
+        let bindings = || kernel.bindings.iter().zip(buffers);
+        for ((read, _), from) in bindings().filter(|((_, access), _)| *access == Access::Read) {
+            let written = bindings().find(|((_, access), to)| {
+                *access == Access::ReadWrite && Arc::ptr_eq(&from.allocation, &to.allocation)
+            });
+            if let Some(((written, _), _)) = written {
+                let name = kernel.name;
+                lock(&self.failure).get_or_insert_with(|| {
+                    format!("{name}: {read} and {written} must not be tensors of one group")
+                });
+            }
+        }
     }
 
     /// The pipeline of `kernel` with these switches, compiled on first use.
@@ -312,7 +374,13 @@ impl Gpu {
             offset,
             size: wgpu::BufferSize::new(SLOT),
         });
-        let storage = buffers.iter().map(|b| b.raw.as_entire_binding());
+        let storage = buffers.iter().map(|b| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &b.allocation.raw,
+                offset: b.range.offset,
+                size: wgpu::BufferSize::new(b.range.size),
+            })
+        });
         let entries: Vec<_> = std::iter::once(params)
             .chain(storage)
             .zip(0..)
@@ -352,7 +420,8 @@ impl Gpu {
         self.submit()?;
         let free_slots = &mut self.free_slots;
         self.bindings.retain(|key, binding| {
-            let keep = !key.buffers.iter().any(|id| dropped.contains(id));
+            let ranges = &mut key.buffers.iter();
+            let keep = !ranges.any(|range| dropped.contains(&range.allocation));
             if !keep {
                 free_slots.push(binding.slot);
             }
@@ -362,24 +431,22 @@ impl Gpu {
     }
 
     fn alloc_buffer(&mut self, label: &str, words: usize) -> Result<Buffer> {
+        let bytes = buffer_bytes(words);
+        let allocation = self.allocate(label, bytes)?;
+        Ok(range_of(&allocation, 0, bytes))
+    }
+
+    fn allocate(&mut self, label: &str, bytes: u64) -> Result<Arc<Allocation>> {
         self.forget_dropped()?;
-        // Whole vec4s: kernels that read a tensor as such can reach its last element.
-        let bytes = (words.max(1) as u64).next_multiple_of(4).saturating_mul(4);
-        let binding = self.limits.max_storage_buffer_binding_size;
-        let limits = [
-            ("binding", binding),
-            ("buffer", self.limits.max_buffer_size),
-        ];
-        for (what, limit) in limits {
-            if bytes > limit {
-                return Err(Error::TooLarge {
-                    label: label.to_owned(),
-                    bytes,
-                    limit,
-                    what,
-                    adapter: self.info.name.clone(),
-                });
-            }
+        let (what, limit) = self.largest_buffer();
+        if bytes > limit {
+            return Err(Error::TooLarge {
+                label: label.to_owned(),
+                bytes,
+                limit,
+                what,
+                adapter: self.info.name.clone(),
+            });
         }
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let raw = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -398,21 +465,34 @@ impl Gpu {
             });
         }
         self.next_id += 1;
-        Ok(Buffer {
+        Ok(Arc::new(Allocation {
             raw,
             id: self.next_id,
             dropped: self.dropped.clone(),
-        })
+        }))
+    }
+
+    /// The most bytes of a buffer that can be bound as a whole, and what sets that limit.
+    fn largest_buffer(&self) -> (&'static str, u64) {
+        let binding = self.limits.max_storage_buffer_binding_size;
+        let buffer = self.limits.max_buffer_size;
+        if binding <= buffer {
+            ("binding", binding)
+        } else {
+            ("buffer", buffer)
+        }
     }
 
     /// Copies words to a buffer, after the work recorded so far.
-    fn upload(&mut self, buffer: &wgpu::Buffer, offset: usize, bytes: &[u8]) -> Result<()> {
+    fn upload(&mut self, buffer: &Buffer, offset: usize, bytes: &[u8]) -> Result<()> {
         if self.recorder.is_pending() {
             // An upload takes effect before the next submission, not between its dispatches.
             self.submit()?;
         }
         if !bytes.is_empty() {
-            self.queue.write_buffer(buffer, 4 * offset as u64, bytes);
+            let offset = buffer.range.offset + 4 * offset as u64;
+            self.queue
+                .write_buffer(&buffer.allocation.raw, offset, bytes);
         }
         Ok(())
     }
@@ -490,6 +570,32 @@ impl Device for Gpu {
         Ok(GpuTensor { buffer, len })
     }
 
+    /// As few buffers as the adapter's limits allow. Each tensor begins at a multiple of 256 bytes;
+    /// what is between two is zero, and stays so under every op that takes groups.
+    fn alloc_group(
+        &mut self,
+        _: Purpose,
+        tensors: &[(&'static str, usize)],
+    ) -> Result<Vec<GpuTensor>> {
+        let (_, limit) = self.largest_buffer();
+        let mut group = Vec::with_capacity(tensors.len());
+        let mut rest = tensors;
+        while let [(label, _), ..] = rest {
+            let offsets = offsets_within(limit, rest);
+            let (fitting, others) = rest.split_at(offsets.len());
+            rest = others;
+            let ranges = offsets.iter().zip(fitting);
+            let ranges = ranges.map(|(offset, (_, len))| (*offset, *len, buffer_bytes(*len)));
+            let end = ranges.clone().map(|(offset, _, bytes)| offset + bytes);
+            let allocation = self.allocate(label, end.max().unwrap_or_default())?;
+            group.extend(ranges.map(|(offset, len, bytes)| GpuTensor {
+                buffer: range_of(&allocation, offset, bytes),
+                len,
+            }));
+        }
+        Ok(group)
+    }
+
     fn alloc_ids(
         &mut self,
         label: &str,
@@ -528,19 +634,19 @@ impl Device for Gpu {
 
     fn write(&mut self, tensor: &mut GpuTensor, offset: usize, data: &[f32]) -> Result<()> {
         check_range("write", "tensor", tensor.len, offset, data.len())?;
-        self.upload(&tensor.buffer.raw, offset, bytemuck::cast_slice(data))
+        self.upload(&tensor.buffer, offset, bytemuck::cast_slice(data))
     }
 
     fn write_ids(&mut self, ids: &mut GpuIds, tokens: &[u32]) -> Result<()> {
         ids.host.set(tokens)?;
-        self.upload(&ids.tokens.raw, 0, bytemuck::cast_slice(tokens))?;
+        self.upload(&ids.tokens, 0, bytemuck::cast_slice(tokens))?;
         if let Some(index) = &mut ids.index {
             index.segments.cut(&ids.host);
             let Segments { starts, of_token } = &index.segments;
             let positions = bytemuck::cast_slice(&ids.host.positions);
-            self.upload(&index.positions.raw, 0, positions)?;
-            self.upload(&index.starts.raw, 0, bytemuck::cast_slice(starts))?;
-            self.upload(&index.of_token.raw, 0, bytemuck::cast_slice(of_token))?;
+            self.upload(&index.positions, 0, positions)?;
+            self.upload(&index.starts, 0, bytemuck::cast_slice(starts))?;
+            self.upload(&index.of_token, 0, bytemuck::cast_slice(of_token))?;
         }
         Ok(())
     }
@@ -551,8 +657,9 @@ impl Device for Gpu {
             return self.finish();
         }
         self.submit()?;
-        let offset = 4 * offset as u64;
-        self.read_bytes(&tensor.buffer.raw, offset, bytemuck::cast_slice_mut(out))
+        let Buffer { allocation, range } = &tensor.buffer;
+        let offset = range.offset + 4 * offset as u64;
+        self.read_bytes(&allocation.raw, offset, bytemuck::cast_slice_mut(out))
     }
 
     fn submit(&mut self) -> Result<()> {
@@ -566,5 +673,57 @@ impl Device for Gpu {
         let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
         self.check_failure()?;
         polled.map(drop).map_err(|e| self.device_error(e))
+    }
+}
+
+/// Bytes of a buffer of `words`: whole vec4s, so that kernels that read a tensor as such can reach
+/// its last element.
+fn buffer_bytes(words: usize) -> u64 {
+    (words.max(1) as u64).next_multiple_of(4).saturating_mul(4)
+}
+
+fn range_of(allocation: &Arc<Allocation>, offset: u64, size: u64) -> Buffer {
+    Buffer {
+        range: ByteRange {
+            allocation: allocation.id,
+            offset,
+            size,
+        },
+        allocation: allocation.clone(),
+    }
+}
+
+/// Where the first tensors begin in a buffer of at most `limit` bytes: as many as fit, at least one.
+fn offsets_within(limit: u64, tensors: &[(&'static str, usize)]) -> Vec<u64> {
+    let mut offsets = vec![0];
+    let mut end = tensors.first().map_or(0, |(_, len)| buffer_bytes(*len));
+    for (_, len) in tensors.iter().skip(1) {
+        let offset = end.checked_next_multiple_of(ALIGNMENT);
+        match offset.and_then(|o| Some((o, o.checked_add(buffer_bytes(*len))?))) {
+            Some((offset, next)) if next <= limit => {
+                offsets.push(offset);
+                end = next;
+            }
+            _ => break,
+        }
+    }
+    offsets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_cut_where_the_limit_is_reached() {
+        let tensors = [("a", 1), ("b", 65), ("c", 64), ("d", 1000), ("e", 1)];
+        assert_eq!(offsets_within(1 << 20, &tensors), [0, 256, 768, 1024, 5120]);
+        // b ends at 256 + 272 bytes, c at 768 + 256.
+        assert_eq!(offsets_within(528, &tensors), [0, 256]);
+        assert_eq!(offsets_within(527, &tensors), [0]);
+        assert_eq!(offsets_within(1024, &tensors), [0, 256, 768]);
+        // What does not fit at all is refused when it is allocated.
+        assert_eq!(offsets_within(100, &tensors[3..]), [0]);
+        assert_eq!(offsets_within(u64::MAX, &[("a", usize::MAX / 8); 2]), [0]);
     }
 }

@@ -5,6 +5,7 @@
 pub mod adapter;
 pub mod cpu;
 pub mod gpu;
+pub(crate) mod groups;
 pub mod kernel;
 pub(crate) mod loops;
 pub mod memory;
@@ -88,6 +89,8 @@ pub enum Purpose {
     Weights,
     /// Gradients of the parameters.
     Gradients,
+    /// What an optimizer keeps of earlier steps for each parameter.
+    Optimizer,
     /// Activations and their gradients, overwritten every step.
     Activations,
     /// The hidden state carried from window to window is part of its layer's activations;
@@ -102,6 +105,7 @@ impl std::fmt::Display for Purpose {
         f.pad(match self {
             Purpose::Weights => "weights",
             Purpose::Gradients => "gradients",
+            Purpose::Optimizer => "optimizer",
             Purpose::Activations => "activations",
             Purpose::Scratch => "scratch",
             Purpose::Tokens => "tokens",
@@ -130,6 +134,21 @@ pub trait Device {
     /// [`Error::TooLarge`] if one tensor exceeds what the adapter can bind,
     /// [`Error::OutOfMemory`] if the device has no such memory left.
     fn alloc(&mut self, purpose: Purpose, label: &str, len: usize) -> Result<Self::Tensor>;
+
+    /// Tensors of zeros, by label and length, that ops which take lists of tensors may work through
+    /// as one where the lists name them in this order. An op that writes one of them may not read
+    /// another.
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    fn alloc_group(
+        &mut self,
+        purpose: Purpose,
+        tensors: &[(&'static str, usize)],
+    ) -> Result<Vec<Self::Tensor>> {
+        let alloc = |(label, len): &(&'static str, usize)| self.alloc(purpose, label, *len);
+        tensors.iter().map(alloc).collect()
+    }
 
     /// Room for `count` token ids of a vocabulary of `vocab`. With `indexed`, positions sorted by
     /// token are kept as well: the gradient of an embedding needs them.

@@ -92,6 +92,10 @@ impl<'a, O: Stopwatch> Profiled<'a, O> {
         Ok(())
     }
 
+    fn total_len(&self, tensors: &[&O::Tensor]) -> usize {
+        tensors.iter().map(|tensor| self.inner.len(tensor)).sum()
+    }
+
     /// Runs `work`, and books it under `op` at `size` if timing is on.
     fn time(
         &mut self,
@@ -144,6 +148,14 @@ impl<O: Stopwatch> Device for Profiled<'_, O> {
 
     fn alloc(&mut self, purpose: Purpose, label: &str, len: usize) -> Result<O::Tensor> {
         self.inner.alloc(purpose, label, len)
+    }
+
+    fn alloc_group(
+        &mut self,
+        purpose: Purpose,
+        tensors: &[(&'static str, usize)],
+    ) -> Result<Vec<O::Tensor>> {
+        self.inner.alloc_group(purpose, tensors)
     }
 
     fn alloc_ids(
@@ -376,7 +388,7 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
         partials: &mut O::Tensor,
         norm: &mut O::Tensor,
     ) -> Result<()> {
-        let elements: usize = gradients.iter().map(|g| self.len(g)).sum();
+        let elements = self.total_len(gradients);
         self.time("global_norm", elements, 2 * elements, elements, |ops| {
             ops.global_norm(gradients, max_norm, partials, norm)
         })
@@ -384,14 +396,14 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
 
     fn sgd(
         &mut self,
-        weights: &mut O::Tensor,
-        gradient: &O::Tensor,
+        weights: &mut [&mut O::Tensor],
+        gradients: &[&O::Tensor],
         rate: &O::Tensor,
         norm: &O::Tensor,
     ) -> Result<()> {
-        let len = self.len(gradient);
+        let len = self.total_len(gradients);
         self.time("sgd", len, 2 * len, 3 * len, |ops| {
-            ops.sgd(weights, gradient, rate, norm)
+            ops.sgd(weights, gradients, rate, norm)
         })
     }
 

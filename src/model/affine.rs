@@ -14,19 +14,6 @@ pub struct Affine<D: Device> {
     pub b: Parameter<D>,
 }
 
-impl<D: Device> Affine<D> {
-    /// A layer from `input` to `output` units.
-    ///
-    /// # Errors
-    /// As [`Device::alloc`].
-    pub fn new(device: &mut D, input: usize, output: usize) -> Result<Self> {
-        Ok(Affine {
-            w: Parameter::new(device, "Wa", (input, output))?,
-            b: Parameter::new(device, "ba", (1, output))?,
-        })
-    }
-}
-
 impl<O: Ops> Affine<O> {
     /// Writes `out`, a matrix `[rows, output]` at the start of its tensor, from `x`,
     /// `[rows, input]`.

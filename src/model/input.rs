@@ -46,18 +46,13 @@ impl<D: Device> Order<D> {
 }
 
 impl<D: Device> Input<D> {
-    /// A layer for windows of `rows` tokens of a vocabulary of `vocab`, embedded in `dim`
-    /// dimensions, for `hidden` units. Its order depends on these sizes alone.
+    /// A layer with the parameters E, Wx and b, for windows of `rows` tokens. Its order depends on
+    /// their sizes alone.
     ///
     /// # Errors
     /// As [`Device::alloc`].
-    pub fn new(
-        device: &mut D,
-        vocab: usize,
-        dim: usize,
-        hidden: usize,
-        rows: usize,
-    ) -> Result<Self> {
+    pub fn new(device: &mut D, [table, wx, b]: [Parameter<D>; 3], rows: usize) -> Result<Self> {
+        let ((vocab, dim), (_, hidden)) = (table.shape, wx.shape);
         let mut activation = |label, len| device.alloc(Purpose::Activations, label, len);
         let order = if vocab <= rows {
             Order::ProjectFirst {
@@ -76,9 +71,9 @@ impl<D: Device> Input<D> {
         };
         let partials = embedding_partials(rows, vocab, summed);
         Ok(Input {
-            table: Parameter::new(device, "E", (vocab, dim))?,
-            wx: Parameter::new(device, "Wx", (dim, hidden))?,
-            b: Parameter::new(device, "b", (1, hidden))?,
+            table,
+            wx,
+            b,
             order,
             partials: device.alloc(Purpose::Scratch, "partial sums", partials)?,
         })
@@ -155,7 +150,9 @@ mod tests {
     /// The bytes of activations of a layer for V tokens, D = 3 and H = 4, and windows of 6 rows.
     fn activations(vocab: usize) -> u64 {
         let mut planner = Planner::<f32>::default();
-        Input::new(&mut planner, vocab, 3, 4, 6).unwrap();
+        let shapes = [("E", (vocab, 3)), ("Wx", (3, 4)), ("b", (1, 4))];
+        let parameters = Parameter::group(&mut planner, shapes).unwrap();
+        Input::new(&mut planner, parameters, 6).unwrap();
         planner.into_plan().bytes[&Purpose::Activations]
     }
 

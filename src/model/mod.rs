@@ -135,10 +135,13 @@ impl<D: Device> RnnLm<D> {
             batch: size.batch,
             hidden: size.hidden,
         };
+        let shapes = parameters::specs(&size).map(|spec| (spec.name, spec.shape));
+        let [table, wx, wh, b, wa, ba] = Parameter::group(device, shapes)?;
+        let affine = Affine { w: wa, b: ba };
         Ok(RnnLm {
-            input: Input::new(device, size.vocab, size.embedding, size.hidden, rows)?,
-            rnn: Rnn::new(device, recurrence, stateful)?,
-            output: Output::new(device, size.hidden, size.vocab, rows, chunk_rows)?,
+            input: Input::new(device, [table, wx, b], rows)?,
+            rnn: Rnn::new(device, wh, recurrence, stateful)?,
+            output: Output::new(device, affine, rows, chunk_rows)?,
             inputs: device.alloc_ids("inputs", rows, size.vocab, true)?,
             targets: device.alloc_ids("targets", rows, size.vocab, false)?,
             size,

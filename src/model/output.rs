@@ -23,22 +23,22 @@ pub struct Output<D: Device> {
 }
 
 impl<D: Device> Output<D> {
-    /// A layer for windows of `rows` rows. `chunk_rows` bounds the rows whose logits exist at
+    /// A layer with these parameters, for windows of `rows` rows. `chunk_rows` bounds the rows whose logits exist at
     /// once; by default as many as fit 32 MiB.
     ///
     /// # Errors
     /// As [`Device::alloc`].
     pub fn new(
         device: &mut D,
-        hidden: usize,
-        vocab: usize,
+        affine: Affine<D>,
         rows: usize,
         chunk_rows: Option<usize>,
     ) -> Result<Self> {
+        let (_, vocab) = affine.w.shape;
         let fitting = (MAX_LOGITS / vocab.max(1)).max(1);
         let chunk_rows = chunk_rows.unwrap_or(fitting).clamp(1, rows.max(1));
         Ok(Output {
-            affine: Affine::new(device, hidden, vocab)?,
+            affine,
             loss: SoftmaxCeLoss::new(device, rows, vocab)?,
             logits: device.alloc(Purpose::Activations, "logits", chunk_rows * vocab)?,
             rows,

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::device::{Device, Element, Purpose};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::ModelSize;
 
 /// How a parameter begins. Every choice has mean zero.
@@ -128,17 +128,33 @@ pub struct Parameter<D: Device> {
 }
 
 impl<D: Device> Parameter<D> {
-    /// A parameter of `shape`, all zeros.
+    /// Parameters of these names and shapes, all zeros: their values as one group of tensors, their
+    /// gradients as another, so that an update can work through all of them at once.
     ///
     /// # Errors
-    /// As [`Device::alloc`].
-    pub fn new(device: &mut D, name: &'static str, shape: (usize, usize)) -> Result<Self> {
-        let len = shape.0 * shape.1;
-        Ok(Parameter {
+    /// As [`Device::alloc_group`].
+    pub fn group<const N: usize>(
+        device: &mut D,
+        shapes: [(&'static str, (usize, usize)); N],
+    ) -> Result<[Self; N]> {
+        let tensors = shapes.map(|(name, (rows, cols))| (name, rows * cols));
+        let values = device.alloc_group(Purpose::Weights, &tensors)?;
+        let gradients = device.alloc_group(Purpose::Gradients, &tensors)?;
+        let tensors = values.into_iter().zip(gradients);
+        let parameters = shapes.into_iter().zip(tensors);
+        let parameters = parameters.map(|((name, shape), (value, gradient))| Parameter {
             name,
             shape,
-            value: device.alloc(Purpose::Weights, name, len)?,
-            gradient: device.alloc(Purpose::Gradients, name, len)?,
+            value,
+            gradient,
+        });
+        let parameters: Vec<_> = parameters.collect();
+        let found = parameters.len();
+        parameters.try_into().map_err(|_| Error::Shape {
+            op: "alloc_group",
+            operand: "the group",
+            expected: N.to_string(),
+            found,
         })
     }
 

@@ -64,11 +64,11 @@ pub struct Rnn<D: Device> {
 }
 
 impl<D: Device> Rnn<D> {
-    /// A layer of `size.hidden` units.
+    /// A layer with the parameter Wh, of `size.hidden` units.
     ///
     /// # Errors
     /// As [`Device::alloc`].
-    pub fn new(device: &mut D, size: Recurrence, stateful: bool) -> Result<Self> {
+    pub fn new(device: &mut D, wh: Parameter<D>, size: Recurrence, stateful: bool) -> Result<Self> {
         let Recurrence {
             time_steps,
             batch,
@@ -76,7 +76,7 @@ impl<D: Device> Rnn<D> {
         } = size;
         let step = batch * hidden;
         Ok(Rnn {
-            wh: Parameter::new(device, "Wh", (hidden, hidden))?,
+            wh,
             hidden: device.alloc(Purpose::Activations, "h", (time_steps + 1) * step)?,
             dhidden: device.alloc(Purpose::Activations, "dh", time_steps * step)?,
             dstate: device.alloc(Purpose::Activations, "dh_init", step)?,

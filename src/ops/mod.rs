@@ -267,11 +267,11 @@ pub trait Ops: Device {
         norm: &mut Self::Tensor,
     ) -> Result<()>;
 
-    /// w ← w − rate\[0\]·norm\[1\]·g.
+    /// w ← w − rate\[0\]·norm\[1\]·g, for each of `weights` and its gradient.
     fn sgd(
         &mut self,
-        weights: &mut Self::Tensor,
-        gradient: &Self::Tensor,
+        weights: &mut [&mut Self::Tensor],
+        gradients: &[&Self::Tensor],
         rate: &Self::Tensor,
         norm: &Self::Tensor,
     ) -> Result<()>;
@@ -338,6 +338,25 @@ pub(crate) mod check {
             expected: format!("at least {expected}"),
             found,
         })
+    }
+
+    /// Each of a list of operands must have at least as many elements as its gradient.
+    pub fn like_gradients(
+        op: &'static str,
+        operand: &'static str,
+        gradients: impl ExactSizeIterator<Item = usize>,
+        found: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<()> {
+        if found.len() != gradients.len() {
+            return Err(Error::Shape {
+                op,
+                operand,
+                expected: format!("{} lists of them", gradients.len()),
+                found: found.len(),
+            });
+        }
+        let mut pairs = gradients.zip(found);
+        pairs.try_for_each(|(expected, found)| at_least(op, operand, expected, found))
     }
 
     /// The M, N and K of a product, whose operands fit each other and their tensors.

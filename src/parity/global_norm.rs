@@ -1,5 +1,5 @@
 use super::bounds::{U, gamma, tree};
-use super::harness::{Harness, ROW_LANES, Twin};
+use super::harness::{Harness, ROW_LANES, devices, exacts};
 use super::subject::Subject;
 use crate::error::Result;
 use crate::ops::{NORM_CHUNK, Ops, norm_partials};
@@ -17,7 +17,9 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for lengths in lengths {
         // Far above, far below, and none.
         for max_norm in [Some(0.5), Some(1e6), None] {
-            check(harness, lengths, max_norm)?;
+            for grouped in [false, true] {
+                check(harness, lengths, max_norm, grouped)?;
+            }
         }
     }
     Ok(())
@@ -27,32 +29,48 @@ fn check<O: Subject>(
     harness: &mut Harness<O>,
     lengths: &[usize],
     max_norm: Option<f32>,
+    grouped: bool,
 ) -> Result<()> {
+    let mut values = harness.normals(lengths, 2.0);
+    values.iter_mut().for_each(|values| values[0] = 3.0);
     let mut gradients = Vec::new();
-    for &len in lengths {
-        let mut values = harness.normal(len, 2.0);
-        values[0] = 3.0;
-        gradients.push(harness.input(&values)?);
+    if grouped {
+        gradients = harness.inputs(&values)?;
+    } else {
+        for values in &values {
+            gradients.push(harness.input(values)?);
+        }
     }
     let mut partials = harness.output(norm_partials(lengths.iter().copied()))?;
     let mut norm = harness.output(2)?;
-    let on_gpu: Vec<_> = gradients.iter().map(|g: &Twin<O>| &g.device).collect();
-    let on_cpu: Vec<_> = gradients.iter().map(|g: &Twin<O>| &g.exact).collect();
-    harness
-        .device
-        .global_norm(&on_gpu, max_norm, &mut partials.device, &mut norm.device)?;
-    harness
-        .exact
-        .global_norm(&on_cpu, max_norm, &mut partials.exact, &mut norm.exact)?;
+    harness.device.global_norm(
+        &devices(&gradients),
+        max_norm,
+        &mut partials.device,
+        &mut norm.device,
+    )?;
+    harness.exact.global_norm(
+        &exacts(&gradients),
+        max_norm,
+        &mut partials.exact,
+        &mut norm.exact,
+    )?;
     let lanes = harness.lanes(ROW_LANES);
     let partial = tree(NORM_CHUNK, lanes) + 1;
     let roundings = partial + tree(partials.reference().len(), lanes);
     let total: usize = lengths.iter().sum();
-    let case = format!("{total} elements of {}, clip {max_norm:?}", lengths.len());
-    let want = partials.reference().to_vec();
-    harness.compare(&format!("{case}, partial sums"), &partials, |i| {
-        gamma(partial) * want[i]
-    })?;
+    let together = if grouped { "grouped" } else { "apart" };
+    let case = format!(
+        "{total} elements of {} {together}, clip {max_norm:?}",
+        lengths.len()
+    );
+    // A device may add up a group by other chunks.
+    if !grouped {
+        let want = partials.reference().to_vec();
+        harness.compare(&format!("{case}, partial sums"), &partials, |i| {
+            gamma(partial) * want[i]
+        })?;
+    }
     // A square root halves the relative error and, like the division after it, errs by 2.5 ULP.
     let want = norm.reference().to_vec();
     let relative = gamma(roundings) / 2.0 + 5.0 * U;

@@ -80,6 +80,12 @@ impl<'a, O: Subject> Harness<'a, O> {
         Init::Normal(deviation).values(1, self.stream, len)
     }
 
+    /// [`Harness::normal`] for each of some lengths.
+    pub fn normals(&mut self, lengths: &[usize], deviation: f64) -> Vec<Vec<f32>> {
+        let normal = |len: &usize| self.normal(*len, deviation);
+        lengths.iter().map(normal).collect()
+    }
+
     /// Token ids: every id occurs if there is room, and one in three is id 0.
     pub fn tokens(&mut self, len: usize, vocab: usize) -> Vec<u32> {
         let id = |i: usize| {
@@ -112,11 +118,44 @@ impl<'a, O: Subject> Harness<'a, O> {
         self.twin(values, IN_OUT_GUARD)
     }
 
+    /// Operands that are only read: one, or several of a group.
+    pub fn inputs(&mut self, values: &[Vec<f32>]) -> Result<Vec<Twin<O>>> {
+        match values {
+            [values] => Ok(vec![self.input(values)?]),
+            _ => self.group(values),
+        }
+    }
+
+    /// Operands that are read and written: one, or several of a group.
+    pub fn in_outs(&mut self, values: &[Vec<f32>]) -> Result<Vec<Twin<O>>> {
+        match values {
+            [values] => Ok(vec![self.in_out(values)?]),
+            _ => self.group(values),
+        }
+    }
+
+    /// Tensors of a group: no guards, because what is behind one is the next.
+    fn group(&mut self, values: &[Vec<f32>]) -> Result<Vec<Twin<O>>> {
+        let tensors: Vec<_> = values.iter().map(|v| ("parity", v.len())).collect();
+        let group = self.device.alloc_group(Purpose::Scratch, &tensors)?;
+        let twins = values.iter().zip(group);
+        let twins = twins.map(|(values, device)| self.filled(device, values, &[]));
+        twins.collect()
+    }
+
     fn twin(&mut self, values: &[f32], guard: &'static [f32]) -> Result<Twin<O>> {
+        let len = values.len() + guard.len();
+        let device = self.device.alloc(Purpose::Scratch, "parity", len)?;
+        self.filled(device, values, guard)
+    }
+
+    fn filled(
+        &mut self,
+        mut device: O::Tensor,
+        values: &[f32],
+        guard: &'static [f32],
+    ) -> Result<Twin<O>> {
         let padded = [values, guard].concat();
-        let mut device = self
-            .device
-            .alloc(Purpose::Scratch, "parity", padded.len())?;
         self.device.write(&mut device, 0, &padded)?;
         let exact = CpuTensor(padded.iter().map(|&x| f64::from(x)).collect());
         Ok(Twin {
@@ -185,6 +224,26 @@ impl<'a, O: Subject> Harness<'a, O> {
         }
         Ok(())
     }
+}
+
+/// The tensors on the device that is checked, as a list that ops take.
+pub fn devices<O: Subject>(twins: &[Twin<O>]) -> Vec<&O::Tensor> {
+    twins.iter().map(|twin| &twin.device).collect()
+}
+
+/// [`devices`], to be written.
+pub fn devices_mut<O: Subject>(twins: &mut [Twin<O>]) -> Vec<&mut O::Tensor> {
+    twins.iter_mut().map(|twin| &mut twin.device).collect()
+}
+
+/// The tensors on the reference, as a list that ops take.
+pub fn exacts<O: Subject>(twins: &[Twin<O>]) -> Vec<&CpuTensor<f64>> {
+    twins.iter().map(|twin| &twin.exact).collect()
+}
+
+/// [`exacts`], to be written.
+pub fn exacts_mut<O: Subject>(twins: &mut [Twin<O>]) -> Vec<&mut CpuTensor<f64>> {
+    twins.iter_mut().map(|twin| &mut twin.exact).collect()
 }
 
 /// |x|, as the magnitude that an error bound is a share of.

@@ -1,34 +1,52 @@
 use super::bounds::{TINY, U};
-use super::harness::Harness;
+use super::harness::{Harness, devices, devices_mut, exacts, exacts_mut};
 use super::subject::Subject;
 use crate::error::Result;
 use crate::ops::Ops;
 
+/// Lengths of weights that are updated together.
+pub const LENGTHS: [&[usize]; 9] = [
+    &[1],
+    &[63],
+    &[64],
+    &[65],
+    &[255],
+    &[257],
+    &[10_007],
+    &[65, 1, 10_007, 64, 130],
+    &[1; 20],
+];
+
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    for len in [1, 63, 64, 65, 255, 257, 10_007] {
-        let (w, g) = (harness.normal(len, 1.0), harness.normal(len, 1.0));
-        let mut weights = harness.in_out(&w)?;
-        let gradient = harness.input(&g)?;
-        let (rate, norm) = (harness.input(&[0.3])?, harness.input(&[7.0, 0.25])?);
-        let gpu = &mut harness.device;
-        gpu.sgd(
-            &mut weights.device,
-            &gradient.device,
-            &rate.device,
-            &norm.device,
-        )?;
-        let cpu = &mut harness.exact;
-        cpu.sgd(
-            &mut weights.exact,
-            &gradient.exact,
-            &rate.exact,
-            &norm.exact,
-        )?;
+    for lengths in LENGTHS {
+        check(harness, lengths)?;
+    }
+    Ok(())
+}
+
+fn check<O: Subject>(harness: &mut Harness<O>, lengths: &[usize]) -> Result<()> {
+    let (w, g) = (harness.normals(lengths, 1.0), harness.normals(lengths, 1.0));
+    let mut weights = harness.in_outs(&w)?;
+    let gradients = harness.inputs(&g)?;
+    let (rate, norm) = (harness.input(&[0.3])?, harness.input(&[7.0, 0.25])?);
+    harness.device.sgd(
+        &mut devices_mut(&mut weights),
+        &devices(&gradients),
+        &rate.device,
+        &norm.device,
+    )?;
+    harness.exact.sgd(
+        &mut exacts_mut(&mut weights),
+        &exacts(&gradients),
+        &rate.exact,
+        &norm.exact,
+    )?;
+    for (at, (weights, g)) in weights.iter().zip(g).enumerate() {
         // Two products and a difference.
         let want = weights.reference().to_vec();
         let update = |i: usize| 0.3 * 0.25 * f64::from(g[i]).abs();
         let tolerance = |i: usize| 1.01 * U * (want[i].abs() + 2.0 * update(i)) + TINY;
-        harness.compare(&format!("{len} weights"), &weights, tolerance)?;
+        harness.compare(&format!("{lengths:?}, weights {at}"), weights, tolerance)?;
     }
     Ok(())
 }

@@ -176,18 +176,12 @@ impl<F: Element> Ops for Cpu<F> {
 
     fn sgd(
         &mut self,
-        weights: &mut CpuTensor<F>,
-        gradient: &CpuTensor<F>,
+        weights: &mut [&mut CpuTensor<F>],
+        gradients: &[&CpuTensor<F>],
         rate: &CpuTensor<F>,
         norm: &CpuTensor<F>,
     ) -> Result<()> {
-        sgd::sgd(
-            &mut weights.0,
-            &gradient.0,
-            &rate.0,
-            &norm.0,
-            self.threads(),
-        )
+        sgd::sgd(weights, gradients, &rate.0, &norm.0, self.threads())
     }
 
     fn copy_within(

@@ -2,6 +2,7 @@
 
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
+use crate::device::groups::{lengths, runs};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
 use crate::error::Result;
@@ -53,22 +54,23 @@ pub fn global_norm(
     partials: &mut GpuTensor,
     norm: &mut GpuTensor,
 ) -> Result<()> {
-    let needed = norm_partials(gradients.iter().map(|g| g.len()));
+    let needed = norm_partials(lengths(gradients));
     check::at_least("global_norm", "partials", needed, partials.len())?;
     check::at_least("global_norm", "norm", 2, norm.len())?;
     let mut first = 0;
-    for gradient in gradients {
+    // Padding to multiples of 64 elements does not need more partial sums: 64 divides their chunk.
+    for run in runs([gradients]) {
         let params = PartialParams {
-            len: gradient.len() as u32,
+            len: run.len as u32,
             first: first as u32,
         };
-        let chunks = gradient.len().div_ceil(NORM_CHUNK);
-        let buffers = [&gradient.buffer, &partials.buffer];
-        gpu.dispatch(&PARTIAL, &params, &buffers, chunks);
+        let chunks = run.len.div_ceil(NORM_CHUNK);
+        let [gradients] = &run.buffers;
+        gpu.dispatch(&PARTIAL, &params, &[gradients, &partials.buffer], chunks);
         first += chunks;
     }
     let params = TotalParams {
-        len: needed as u32,
+        len: first as u32,
         max_norm: max_norm.unwrap_or(0.0),
     };
     gpu.dispatch(&TOTAL, &params, &[&partials.buffer, &norm.buffer], 1);

@@ -176,12 +176,12 @@ impl Ops for Gpu {
 
     fn sgd(
         &mut self,
-        weights: &mut GpuTensor,
-        gradient: &GpuTensor,
+        weights: &mut [&mut GpuTensor],
+        gradients: &[&GpuTensor],
         rate: &GpuTensor,
         norm: &GpuTensor,
     ) -> Result<()> {
-        sgd::sgd(self, weights, gradient, rate, norm)
+        sgd::sgd(self, weights, gradients, rate, norm)
     }
 
     fn copy_within(

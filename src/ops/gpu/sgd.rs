@@ -2,6 +2,7 @@
 
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
+use crate::device::groups::{lengths, runs, shared};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
 use crate::error::Result;
@@ -35,22 +36,22 @@ pub static KERNELS: &[&Kernel] = &[&KERNEL];
 /// See [`crate::ops::Ops::sgd`].
 pub fn sgd(
     gpu: &mut Gpu,
-    weights: &mut GpuTensor,
-    gradient: &GpuTensor,
+    weights: &mut [&mut GpuTensor],
+    gradients: &[&GpuTensor],
     rate: &GpuTensor,
     norm: &GpuTensor,
 ) -> Result<()> {
-    let len = gradient.len();
-    check::at_least("sgd", "weights", len, weights.len())?;
+    let weights = shared(weights);
+    check::like_gradients("sgd", "weights", lengths(gradients), lengths(&weights))?;
     check::at_least("sgd", "rate", 1, rate.len())?;
     check::at_least("sgd", "norm", 2, norm.len())?;
-    let params = Params { len: len as u32 };
-    let buffers = [
-        &gradient.buffer,
-        &rate.buffer,
-        &norm.buffer,
-        &weights.buffer,
-    ];
-    gpu.dispatch(&KERNEL, &params, &buffers, len.div_ceil(4 * LANES));
+    for run in runs([gradients, &weights]) {
+        let params = Params {
+            len: run.len as u32,
+        };
+        let [gradient, weights] = &run.buffers;
+        let buffers = [gradient, &rate.buffer, &norm.buffer, weights];
+        gpu.dispatch(&KERNEL, &params, &buffers, run.len.div_ceil(4 * LANES));
+    }
     Ok(())
 }
