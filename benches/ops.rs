@@ -8,7 +8,9 @@
 use bptt::bench::{EVERYDAY, size_of_workload, tokens};
 use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
-use bptt::ops::{Matrix, Ops, Recurrence, RowChunk, Write, embedding_partials, norm_partials};
+use bptt::ops::{
+    Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, embedding_partials, norm_partials,
+};
 use bptt::parity::{Subject, check_op};
 use divan::counter::ItemsCount;
 
@@ -222,6 +224,40 @@ fn sgd<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     });
 }
 
+fn momentum<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
+    let len = bench.size.parameters();
+    let (mut weights, gradient) = (bench.tensor(len), bench.tensor(len));
+    let (mut velocity, rate, norm) = (bench.zeros(len), bench.zeros(1), bench.zeros(2));
+    let settings = Momentum {
+        momentum: 0.9,
+        weight_decay: 0.0,
+        nesterov: false,
+    };
+    bench.time(bencher, 4 * len, |ops| {
+        let (weights, velocities) = (&mut [&mut weights], &mut [&mut velocity]);
+        ops.momentum(weights, velocities, &[&gradient], &rate, &norm, settings)
+    });
+}
+
+fn adam<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
+    let len = bench.size.parameters();
+    let (mut weights, gradient) = (bench.tensor(len), bench.tensor(len));
+    let (mut first, mut second) = (bench.zeros(len), bench.zeros(len));
+    let (rate, norm) = (bench.zeros(3), bench.zeros(2));
+    let settings = Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.01,
+        decoupled: true,
+    };
+    bench.time(bencher, 14 * len, |ops| {
+        let moments: [&mut [&mut O::Tensor]; 2] = [&mut [&mut first], &mut [&mut second]];
+        let weights = &mut [&mut weights];
+        ops.adam(weights, moments, &[&gradient], &rate, &norm, settings)
+    });
+}
+
 fn copy_within<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     let step = bench.size.batch * bench.size.hidden;
     let mut tensor = bench.tensor(2 * step);
@@ -253,7 +289,8 @@ macro_rules! on_both_devices {
 
 on_both_devices! {
     matmul tanh tanh_backward rnn rnn_backward embedding embedding_backward softmax_cross_entropy
-    mean_loss softmax softmax_backward cross_entropy sum_rows global_norm sgd copy_within
+    mean_loss softmax softmax_backward cross_entropy sum_rows global_norm sgd momentum adam
+    copy_within
 }
 
 fn open_gpu() -> Gpu {

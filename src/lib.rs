@@ -8,7 +8,7 @@
 //! ```
 //! use bptt::device::Cpu;
 //! use bptt::model::{ModelSize, RnnLm};
-//! use bptt::optimizer::Sgd;
+//! use bptt::optimizer::Optimizer;
 //!
 //! # fn main() -> bptt::Result<()> {
 //! // Four tokens in a circle, two streams, three time steps.
@@ -16,7 +16,7 @@
 //! let mut cpu = Cpu::<f32>::new();
 //! let mut model = RnnLm::new(&mut cpu, size, true)?;
 //! model.init(&mut cpu, 1)?;
-//! let mut sgd = Sgd::new(&mut cpu, &model, None)?;
+//! let mut sgd = Optimizer::sgd(&mut cpu, &model, None)?;
 //! sgd.set_rate(&mut cpu, 1.0)?;
 //! for _ in 0..200 {
 //!     model.forward(&mut cpu, &[0, 2, 1, 3, 2, 0], &[1, 3, 2, 0, 3, 1])?;

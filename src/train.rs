@@ -58,7 +58,7 @@ use crate::data::{Corpus, Tokenizer, Windows};
 use crate::error::{Error, Result};
 use crate::model::RnnLm;
 use crate::ops::Ops;
-use crate::optimizer::Sgd;
+use crate::optimizer::Optimizer;
 
 /// Losses that are summed on the device, at its precision, before the sum is read.
 const LOSSES_SUMMED: u64 = 256;
@@ -186,7 +186,7 @@ pub struct State {
 pub struct Trainer<'a, O: Ops> {
     /// The model.
     pub model: RnnLm<O>,
-    sgd: Sgd<O>,
+    optimizer: Optimizer<O>,
     config: Config,
     train: Windows<'a>,
     valid: Option<Windows<'a>>,
@@ -211,7 +211,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, config.seed)?;
         Ok(Trainer {
-            sgd: Sgd::new(ops, &model, config.max_norm())?,
+            optimizer: Optimizer::sgd(ops, &model, config.max_norm())?,
             model,
             inputs: vec![0; train.tokens()],
             targets: vec![0; train.tokens()],
@@ -284,7 +284,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
         }
         let done = self.progress.step as f64 / self.total_steps() as f64;
         self.rate = self.config.rate(epoch, done);
-        self.sgd.set_rate(ops, self.rate)?;
+        self.optimizer.set_rate(ops, self.rate)?;
         // Each pass starts one step later than the one before, as far as steps are left over: so
         // it is not always the same tokens that are left out, nor the same places where windows
         // end.
@@ -293,7 +293,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
             .fill(start, window, &mut self.inputs, &mut self.targets);
         self.model.forward(ops, &self.inputs, &self.targets)?;
         self.model.backward(ops)?;
-        self.sgd.step(ops, &mut self.model)?;
+        self.optimizer.step(ops, &mut self.model)?;
         ops.submit()?;
         self.progress.step += 1;
         self.progress.window += 1;
@@ -306,7 +306,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
         if step.is_multiple_of(self.config.log_interval as u64) {
             let loss = self.take_loss(ops)?;
             let norm = match self.config.max_norm() {
-                Some(_) => Some(self.sgd.gradient_norm(ops)?),
+                Some(_) => Some(self.optimizer.gradient_norm(ops)?),
                 None => None,
             };
             let event = self.steps_event(loss, norm);
@@ -416,7 +416,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
     }
 
     fn diverged(&self, ops: &mut O, loss: f64) -> Error {
-        let norm = self.sgd.gradient_norm(ops).unwrap_or(f64::NAN);
+        let norm = self.optimizer.gradient_norm(ops).unwrap_or(f64::NAN);
         Error::Diverged {
             step: self.progress.step,
             loss,

@@ -5,7 +5,7 @@ mod common;
 use bptt::device::{Device, Gpu, Purpose, adapter};
 use bptt::model::{ModelSize, RnnLm};
 use bptt::ops::Ops;
-use bptt::optimizer::Sgd;
+use bptt::optimizer::Optimizer;
 
 const SIZE: ModelSize = ModelSize {
     vocab: 65,
@@ -18,7 +18,7 @@ const SIZE: ModelSize = ModelSize {
 /// Dispatches of one update.
 fn dispatches_of_an_update(gpu: &mut Gpu, clip: Option<f32>) -> u64 {
     let model = &mut RnnLm::new(gpu, SIZE, true).unwrap();
-    let mut sgd = Sgd::new(gpu, model, clip).unwrap();
+    let mut sgd = Optimizer::sgd(gpu, model, clip).unwrap();
     let before = gpu.dispatches();
     sgd.step(gpu, model).unwrap();
     gpu.dispatches() - before
@@ -28,7 +28,7 @@ fn dispatches_of_an_update(gpu: &mut Gpu, clip: Option<f32>) -> u64 {
 fn trained(gpu: &mut Gpu) -> Vec<f32> {
     let mut model = RnnLm::new(gpu, SIZE, true).unwrap();
     model.init(gpu, 1).unwrap();
-    let mut sgd = Sgd::new(gpu, &model, None).unwrap();
+    let mut sgd = Optimizer::sgd(gpu, &model, None).unwrap();
     sgd.set_rate(gpu, 0.5).unwrap();
     let tokens: Vec<u32> = (0..SIZE.rows() as u32 + 3).map(|i| i * i % 65).collect();
     for _ in 0..5 {

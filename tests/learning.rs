@@ -5,7 +5,7 @@ mod common;
 use bptt::device::Cpu;
 use bptt::model::{ModelSize, RnnLm};
 use bptt::ops::Ops;
-use bptt::optimizer::Sgd;
+use bptt::optimizer::Optimizer;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -157,7 +157,7 @@ fn learn<O: Ops>(ops: &mut O, size: ModelSize, stateful: bool, steps: usize) -> 
     let mut source = Source::new(1);
     let mut model = RnnLm::new(ops, size, stateful).unwrap();
     model.init(ops, 1).unwrap();
-    let mut sgd = Sgd::new(ops, &model, Some(0.25)).unwrap();
+    let mut sgd = Optimizer::sgd(ops, &model, Some(0.25)).unwrap();
     let text = source.text(steps * size.rows() + 1);
     for step in 0..steps {
         let (inputs, targets) = window(&text, size, step);

@@ -6,10 +6,10 @@ mod relative_error;
 
 use std::collections::BTreeMap;
 
-use bptt::device::{Cpu, Element};
-use bptt::model::{ModelSize, RnnLm};
-use bptt::ops::Ops;
-use bptt::optimizer::Sgd;
+use bptt::device::{Cpu, Device, Element};
+use bptt::model::{Init, ModelSize, RnnLm};
+use bptt::ops::{Adam, Momentum, Ops};
+use bptt::optimizer::{Optimizer, Rule};
 use serde::Deserialize;
 
 use relative_error::{norm, relative_error};
@@ -31,6 +31,7 @@ struct Case {
     streams: Vec<u32>,
     windows: Vec<Window>,
     trainings: Vec<Training>,
+    updates: Vec<Updates>,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +59,61 @@ struct Training {
     max_norm: Option<f32>,
     losses: Vec<f64>,
     norms: Vec<f64>,
+}
+
+/// One step a window from the initial parameters on, by an optimizer of PyTorch's; loss before each.
+#[derive(Deserialize)]
+struct Updates {
+    #[serde(flatten)]
+    rule: UpdateRule,
+    rate: f64,
+    losses: Vec<f64>,
+}
+
+#[derive(Deserialize, Clone, Copy, Debug)]
+#[serde(tag = "rule", rename_all = "lowercase")]
+enum UpdateRule {
+    Momentum {
+        momentum: f64,
+        weight_decay: f64,
+        nesterov: bool,
+    },
+    Adam {
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+        weight_decay: f64,
+        decoupled: bool,
+    },
+}
+
+impl From<UpdateRule> for Rule {
+    fn from(rule: UpdateRule) -> Rule {
+        match rule {
+            UpdateRule::Momentum {
+                momentum,
+                weight_decay,
+                nesterov,
+            } => Rule::Momentum(Momentum {
+                momentum,
+                weight_decay,
+                nesterov,
+            }),
+            UpdateRule::Adam {
+                beta1,
+                beta2,
+                eps,
+                weight_decay,
+                decoupled,
+            } => Rule::Adam(Adam {
+                beta1,
+                beta2,
+                eps,
+                weight_decay,
+                decoupled,
+            }),
+        }
+    }
 }
 
 fn fixture() -> Fixture {
@@ -172,6 +228,9 @@ fn assert_agrees<O: Ops>(ops: &mut O) {
         for training in &case.trainings {
             compare_training(ops, case, training, &mut found);
         }
+        for updates in &case.updates {
+            compare_updates(ops, case, updates, updates.rule.into(), &mut found);
+        }
     }
     let (torch, device, found) = (fixture.torch, ops.describe(), found.0);
     assert!(found.is_empty(), "PyTorch {torch}, {device}: {found:#?}");
@@ -208,7 +267,7 @@ fn compare_training<O: Ops>(
     found: &mut Disagreements,
 ) {
     let mut model = case.model(ops);
-    let mut sgd = Sgd::new(ops, &model, training.max_norm).unwrap();
+    let mut sgd = Optimizer::sgd(ops, &model, training.max_norm).unwrap();
     sgd.set_rate(ops, training.rate).unwrap();
     let u = unit_roundoff::<O::Elem>();
     let bounds = training.bounds(case.bound(u), u, case.parameters_norm());
@@ -222,6 +281,99 @@ fn compare_training<O: Ops>(
         let clip = training.max_norm;
         let what = format!("{}, clip {clip:?}, loss of step {step}", case.name);
         found.check(&what, (loss - want).abs(), bound);
+    }
+}
+
+/// An update by the root of a mean of squares may amplify errors of gradients near zero, so the
+/// course itself is run with errors of the permitted size: the device may stray 4 times as far as
+/// the farthest of three such runs has by then, and err in the loss.
+fn compare_updates<O: Ops>(
+    ops: &mut O,
+    case: &Case,
+    updates: &Updates,
+    rule: Rule,
+    found: &mut Disagreements,
+) {
+    let u = unit_roundoff::<O::Elem>();
+    let bound = case.bound(u);
+    let got = course(ops, case, updates, rule, |_, _| ());
+    let mut cpu = Cpu::<f64>::new();
+    let exact = course(&mut cpu, case, updates, updates.rule.into(), |_, _| ());
+    let disturbed: Vec<_> = (0..3)
+        .map(|seed| {
+            let mut stream = 0;
+            course(
+                &mut cpu,
+                case,
+                updates,
+                updates.rule.into(),
+                |cpu, model| {
+                    disturb(cpu, model, [bound, u + F64_ROUNDOFF], seed, &mut stream);
+                },
+            )
+        })
+        .collect();
+    let mut strayed = 0.0f64;
+    for (step, want) in updates.losses.iter().enumerate() {
+        let off = disturbed
+            .iter()
+            .map(|losses| (losses[step] - exact[step]).abs());
+        strayed = off.fold(strayed, f64::max);
+        let what = format!("{}, {:?}, loss of step {step}", case.name, updates.rule);
+        let error = (got[step] - want).abs();
+        found.check(&what, error, bound * want + 4.0 * strayed);
+    }
+}
+
+/// The losses of training; `disturb` is called between a step's gradients and its update.
+fn course<O: Ops>(
+    ops: &mut O,
+    case: &Case,
+    updates: &Updates,
+    rule: Rule,
+    mut disturb: impl FnMut(&mut O, &mut RnnLm<O>),
+) -> Vec<f64> {
+    let mut model = case.model(ops);
+    let mut optimizer = Optimizer::new(ops, &model, rule, None).unwrap();
+    let mut step = |index| {
+        let (inputs, targets) = case.window(index);
+        optimizer.set_rate(ops, updates.rate).unwrap();
+        model.forward(ops, inputs, targets).unwrap();
+        model.backward(ops).unwrap();
+        disturb(ops, &mut model);
+        optimizer.step(ops, &mut model).unwrap();
+        ops.submit().unwrap();
+        model.take_loss_sum(ops).unwrap()
+    };
+    (0..updates.losses.len()).map(&mut step).collect()
+}
+
+/// Adds random errors: to gradients of a norm of `relative[0]` of theirs, to each weight of
+/// `relative[1]` of it. Gradients that are zero, of tokens that do not occur, are so on any device.
+fn disturb(
+    cpu: &mut Cpu<f64>,
+    model: &mut RnnLm<Cpu<f64>>,
+    relative: [f64; 2],
+    seed: u64,
+    stream: &mut u64,
+) {
+    for parameter in model.parameters_mut() {
+        let mut gradient = cpu.read(&parameter.gradient).unwrap();
+        let each = relative[0] * norm(&gradient) / (gradient.len() as f64).sqrt();
+        let mut weights = cpu.read(&parameter.value).unwrap();
+        let mut errors = |size: f64| {
+            *stream += 1;
+            Init::Normal(size).values::<f64>(seed, *stream, weights.len())
+        };
+        let (of_gradient, of_weights) = (errors(each), errors(relative[1]));
+        for (g, error) in gradient.iter_mut().zip(of_gradient) {
+            *g += if *g == 0.0 { 0.0 } else { error };
+        }
+        for (w, error) in weights.iter_mut().zip(of_weights) {
+            *w *= 1.0 + error;
+        }
+        cpu.write(&mut parameter.gradient, 0, &gradient).unwrap();
+        cpu.write(&mut parameter.value, 0, &weights).unwrap();
     }
 }
 
@@ -278,6 +430,57 @@ fn a_value_that_is_slightly_off_is_rejected() {
     for name in fixture().cases[0].windows[1].gradients.keys() {
         let found = disagreements_after(|w| spoil(w.gradients.get_mut(name).unwrap()));
         assert_eq!(found, 1, "{name}");
+    }
+}
+
+/// Every setting of every rule counts: with one slightly off, the losses are not agreed with.
+#[test]
+fn a_setting_that_is_slightly_off_is_rejected() {
+    let case = fixture().cases.remove(0);
+    for updates in &case.updates {
+        let right = Rule::from(updates.rule);
+        assert_eq!(update_disagreements(&case, updates, right), 0);
+        for wrong in wrong_settings(right) {
+            let found = update_disagreements(&case, updates, wrong);
+            assert!(found > 0, "{wrong:?} is taken for {right:?}");
+        }
+    }
+}
+
+fn update_disagreements(case: &Case, updates: &Updates, rule: Rule) -> usize {
+    let mut found = Disagreements::default();
+    let cpu = &mut Cpu::<f64>::new();
+    compare_updates(cpu, case, updates, rule, &mut found);
+    found.0.len()
+}
+
+/// The rule with one setting off, for each setting.
+fn wrong_settings(right: Rule) -> Vec<Rule> {
+    const OFF: f64 = 1e-6;
+    match right {
+        Rule::Sgd => vec![],
+        Rule::Momentum(right) => {
+            let (mut momentum, mut decay, mut nesterov) = (right, right, right);
+            momentum.momentum += OFF;
+            decay.weight_decay += OFF;
+            nesterov.nesterov = !right.nesterov;
+            [momentum, decay, nesterov].map(Rule::Momentum).to_vec()
+        }
+        Rule::Adam(right) => {
+            let [mut beta1, mut beta2, mut eps, mut decay] = [right; 4];
+            beta1.beta1 += OFF;
+            beta2.beta2 += OFF;
+            eps.eps *= 1.1;
+            decay.weight_decay += OFF;
+            let mut all = vec![beta1, beta2, eps, decay];
+            if right.weight_decay > 0.0 {
+                all.push(Adam {
+                    decoupled: !right.decoupled,
+                    ..right
+                });
+            }
+            all.into_iter().map(Rule::Adam).collect()
+        }
     }
 }
 

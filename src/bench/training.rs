@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::model::{ModelSize, RnnLm};
 use crate::ops::Ops;
-use crate::optimizer::Sgd;
+use crate::optimizer::Optimizer;
 
 /// Different windows that the steps take in turn.
 const WINDOWS: usize = 8;
@@ -14,7 +14,7 @@ const WINDOWS: usize = 8;
 #[derive(Debug)]
 pub struct Training<O: Ops> {
     model: RnnLm<O>,
-    sgd: Sgd<O>,
+    optimizer: Optimizer<O>,
     windows: Vec<Vec<u32>>,
     steps: usize,
 }
@@ -35,11 +35,11 @@ impl<O: Ops> Training<O> {
     pub fn with_clip(ops: &mut O, size: ModelSize, clip: Option<f32>) -> Result<Self> {
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, 1)?;
-        let mut sgd = Sgd::new(ops, &model, clip)?;
-        sgd.set_rate(ops, 0.1)?;
+        let mut optimizer = Optimizer::sgd(ops, &model, clip)?;
+        optimizer.set_rate(ops, 0.1)?;
         Ok(Training {
             model,
-            sgd,
+            optimizer,
             windows: (0..=WINDOWS).map(|salt| tokens(size, salt)).collect(),
             steps: 0,
         })
@@ -55,7 +55,7 @@ impl<O: Ops> Training<O> {
         let (inputs, targets) = (&self.windows[window], &self.windows[window + 1]);
         self.model.forward(ops, inputs, targets)?;
         self.model.backward(ops)?;
-        self.sgd.step(ops, &mut self.model)?;
+        self.optimizer.step(ops, &mut self.model)?;
         ops.submit()
     }
 

@@ -29,6 +29,27 @@ pub fn for_each_chunk<F: Element>(
     }
 }
 
+/// [`for_each_chunk`] for arrays of equal length that are written together: `run` gets a chunk of
+/// each.
+pub fn for_each_chunks<F: Element, const N: usize>(
+    out: [&mut [F]; N],
+    chunk_len: usize,
+    work: usize,
+    threads: usize,
+    run: impl Fn(usize, [&mut [F]; N]) + Sync,
+) {
+    let chunks = out[0].len().div_ceil(chunk_len);
+    let mut rest = out.map(|out| out.chunks_mut(chunk_len));
+    let next = |_| rest.each_mut().map(|out| out.next().unwrap_or_default());
+    let chunks: Vec<[&mut [F]; N]> = (0..chunks).map(next).collect();
+    let run = |(i, chunks): (usize, [&mut [F]; N])| run(i * chunk_len, chunks);
+    if threads > 1 && work >= THREADS_FROM {
+        chunks.into_par_iter().enumerate().for_each(run);
+    } else {
+        chunks.into_iter().enumerate().for_each(run);
+    }
+}
+
 /// Runs `work` compiled for the widest vectors that this processor has. Results are the same at
 /// every width: no operation is fused or reordered by it.
 ///
@@ -117,6 +138,19 @@ mod tests {
                 }
             });
             assert!(out.iter().enumerate().all(|(i, &x)| x == i as f32));
+            let mut twice = vec![0.0f32; 100_003];
+            for_each_chunks(
+                [&mut out, &mut twice],
+                1000,
+                100_003,
+                threads,
+                |_, [a, b]| {
+                    assert_eq!(a.len(), b.len());
+                    a.iter().zip(b).for_each(|(a, b)| *b += 2.0 * a);
+                },
+            );
+            let twice = twice.iter().enumerate();
+            assert!(twice.into_iter().all(|(i, &x)| x == 2.0 * i as f32));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::stopwatch::{Clock, Lap, Stopwatch};
 use super::{Device, Purpose};
 use crate::error::Result;
-use crate::ops::{Matrix, Ops, Recurrence, RowChunk, Write};
+use crate::ops::{Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
 
 /// An op at one size.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -404,6 +404,36 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
         let len = self.total_len(gradients);
         self.time("sgd", len, 2 * len, 3 * len, |ops| {
             ops.sgd(weights, gradients, rate, norm)
+        })
+    }
+
+    fn momentum(
+        &mut self,
+        weights: &mut [&mut O::Tensor],
+        velocities: &mut [&mut O::Tensor],
+        gradients: &[&O::Tensor],
+        rate: &O::Tensor,
+        norm: &O::Tensor,
+        settings: Momentum,
+    ) -> Result<()> {
+        let len = self.total_len(gradients);
+        self.time("momentum", len, 4 * len, 5 * len, |ops| {
+            ops.momentum(weights, velocities, gradients, rate, norm, settings)
+        })
+    }
+
+    fn adam(
+        &mut self,
+        weights: &mut [&mut O::Tensor],
+        moments: [&mut [&mut O::Tensor]; 2],
+        gradients: &[&O::Tensor],
+        rate: &O::Tensor,
+        norm: &O::Tensor,
+        settings: Adam,
+    ) -> Result<()> {
+        let len = self.total_len(gradients);
+        self.time("adam", len, 14 * len, 7 * len, |ops| {
+            ops.adam(weights, moments, gradients, rate, norm, settings)
         })
     }
 

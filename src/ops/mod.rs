@@ -127,6 +127,43 @@ pub struct RowChunk {
     pub vocab: usize,
 }
 
+/// The settings of [`Ops::momentum`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Momentum {
+    /// μ, what is kept of the velocity.
+    pub momentum: f64,
+    /// λ, the share of the weights that is added to their gradient.
+    pub weight_decay: f64,
+    /// Nesterov's momentum?
+    pub nesterov: bool,
+}
+
+/// The settings of [`Ops::adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// β₁, what is kept of the mean of gradients.
+    pub beta1: f64,
+    /// β₂, what is kept of the mean of their squares.
+    pub beta2: f64,
+    /// ε, added to the root.
+    pub eps: f64,
+    /// The share of the weights that decays.
+    pub weight_decay: f64,
+    /// Do weights decay by themselves (AdamW), rather than through their gradient (Adam)?
+    pub decoupled: bool,
+}
+
+impl Adam {
+    /// Weight decay through the gradient, and by itself; one of the two is 0.
+    pub(crate) fn decays(&self) -> (f64, f64) {
+        if self.decoupled {
+            (0.0, self.weight_decay)
+        } else {
+            (self.weight_decay, 0.0)
+        }
+    }
+}
+
 /// The device operations that layers, model and training are written on.
 ///
 /// Sums are taken in an order that is fixed for a device and a shape: the same call gives the same
@@ -274,6 +311,37 @@ pub trait Ops: Device {
         gradients: &[&Self::Tensor],
         rate: &Self::Tensor,
         norm: &Self::Tensor,
+    ) -> Result<()>;
+
+    /// g' = norm\[1\]·g + λ·w, v ← μ·v + g', w ← w − rate\[0\]·v, for each of `weights` with its
+    /// velocity and gradient; with Nesterov's momentum w ← w − rate\[0\]·(g' + μ·v). That is
+    /// PyTorch's form: the rate is not part of the velocity.
+    ///
+    /// `rate` and `norm` are as for [`Ops::sgd`].
+    fn momentum(
+        &mut self,
+        weights: &mut [&mut Self::Tensor],
+        velocities: &mut [&mut Self::Tensor],
+        gradients: &[&Self::Tensor],
+        rate: &Self::Tensor,
+        norm: &Self::Tensor,
+        settings: Momentum,
+    ) -> Result<()>;
+
+    /// g' = norm\[1\]·g + λ₂·w, m ← β₁·m + (1 − β₁)·g', v ← β₂·v + (1 − β₂)·g'²,
+    /// w ← w − rate\[0\]·λ·w − rate\[1\]·m / (√v·rate\[2\] + ε), for each of `weights` with its two
+    /// `moments` and its gradient.
+    ///
+    /// `rate` holds what changes from step to step: the rate η, η / (1 − β₁ᵗ) and 1 / √(1 − β₂ᵗ).
+    /// Weight decay is λ where it is decoupled, else λ₂ ([`Adam::decays`]).
+    fn adam(
+        &mut self,
+        weights: &mut [&mut Self::Tensor],
+        moments: [&mut [&mut Self::Tensor]; 2],
+        gradients: &[&Self::Tensor],
+        rate: &Self::Tensor,
+        norm: &Self::Tensor,
+        settings: Adam,
     ) -> Result<()>;
 
     /// tensor\[to..to + len\] = tensor\[from..from + len\]; the ranges do not overlap.

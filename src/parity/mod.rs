@@ -5,6 +5,7 @@
 //! of roundings between its inputs and it ([`bounds`]). Outputs start as NaN and have guard
 //! elements behind them, so that an element not written, or written where none belongs, fails.
 
+mod adam;
 pub mod bounds;
 mod copy_within;
 mod cross_entropy;
@@ -14,6 +15,7 @@ mod global_norm;
 mod harness;
 mod matmul;
 mod mean_loss;
+mod momentum;
 pub mod report;
 mod rnn;
 mod rnn_backward;
@@ -36,7 +38,7 @@ pub use subject::Subject;
 type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
 
 /// Every op with its cases, in the order of the trait's methods.
-fn cases<O: Subject>() -> [(&'static str, Cases<O>); 16] {
+fn cases<O: Subject>() -> [(&'static str, Cases<O>); 18] {
     [
         ("matmul", matmul::cases),
         ("tanh", tanh::cases),
@@ -53,6 +55,8 @@ fn cases<O: Subject>() -> [(&'static str, Cases<O>); 16] {
         ("sum_rows", sum_rows::cases),
         ("global_norm", global_norm::cases),
         ("sgd", sgd::cases),
+        ("momentum", momentum::cases),
+        ("adam", adam::cases),
         ("copy_within", copy_within::cases),
     ]
 }

@@ -8,7 +8,7 @@ use crate::device::{Cpu, Device, Element};
 use crate::error::Result;
 use crate::model::{Init, ModelSize, RnnLm};
 use crate::ops::Ops;
-use crate::optimizer::Sgd;
+use crate::optimizer::Optimizer;
 
 /// Sizes like those of real runs, small enough to check in seconds.
 const SIZES: &[(&str, ModelSize)] = &[
@@ -75,7 +75,7 @@ fn run<O: Ops>(
 ) -> Result<Course> {
     let mut model = RnnLm::new(ops, size, true)?;
     model.init(ops, 1)?;
-    let mut sgd = Sgd::new(ops, &model, Some(0.25))?;
+    let mut sgd = Optimizer::sgd(ops, &model, Some(0.25))?;
     sgd.set_rate(ops, 0.05)?;
     let mut course = Course {
         gradients: Vec::new(),

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adam;
 mod copy_within;
 mod cross_entropy;
 mod embedding;
@@ -13,6 +14,7 @@ mod embedding_backward;
 mod global_norm;
 mod matmul;
 mod mean_loss;
+mod momentum;
 mod rnn;
 mod rnn_backward;
 mod sgd;

@@ -1,5 +1,6 @@
 //! The CPU reference: each op as its formula, generic over f32 and f64.
 
+mod adam;
 mod copy_within;
 mod cross_entropy;
 mod embedding;
@@ -7,6 +8,7 @@ mod embedding_backward;
 mod global_norm;
 mod matmul;
 mod mean_loss;
+mod momentum;
 mod rnn;
 mod rnn_backward;
 mod sgd;
@@ -17,7 +19,7 @@ mod sum_rows;
 mod tanh;
 mod tanh_backward;
 
-use super::{Matrix, Ops, Recurrence, RowChunk, Write};
+use super::{Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
 use crate::device::cpu::CpuTensor;
 use crate::device::tokens::TokenIndex;
 use crate::device::{Cpu, Element};
@@ -182,6 +184,34 @@ impl<F: Element> Ops for Cpu<F> {
         norm: &CpuTensor<F>,
     ) -> Result<()> {
         sgd::sgd(weights, gradients, &rate.0, &norm.0, self.threads())
+    }
+
+    fn momentum(
+        &mut self,
+        weights: &mut [&mut CpuTensor<F>],
+        velocities: &mut [&mut CpuTensor<F>],
+        gradients: &[&CpuTensor<F>],
+        rate: &CpuTensor<F>,
+        norm: &CpuTensor<F>,
+        settings: Momentum,
+    ) -> Result<()> {
+        let rate = (rate.0.as_slice(), norm.0.as_slice());
+        let threads = self.threads();
+        momentum::momentum(weights, velocities, gradients, rate, settings, threads)
+    }
+
+    fn adam(
+        &mut self,
+        weights: &mut [&mut CpuTensor<F>],
+        moments: [&mut [&mut CpuTensor<F>]; 2],
+        gradients: &[&CpuTensor<F>],
+        rate: &CpuTensor<F>,
+        norm: &CpuTensor<F>,
+        settings: Adam,
+    ) -> Result<()> {
+        let rate = (rate.0.as_slice(), norm.0.as_slice());
+        let threads = self.threads();
+        adam::adam(weights, moments, gradients, rate, settings, threads)
     }
 
     fn copy_within(

@@ -1,5 +1,6 @@
 //! The host sides: parameters, bindings, checks, choice of variant and grid of each kernel.
 
+mod adam;
 mod copy_within;
 mod cross_entropy;
 mod embedding;
@@ -7,6 +8,7 @@ mod embedding_backward;
 mod global_norm;
 mod matmul;
 mod mean_loss;
+mod momentum;
 mod rnn;
 mod rnn_backward;
 mod sgd;
@@ -17,7 +19,7 @@ mod sum_rows;
 mod tanh;
 mod tanh_backward;
 
-use super::{Matrix, Ops, Recurrence, RowChunk, Write};
+use super::{Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Kernel;
@@ -25,6 +27,7 @@ use crate::error::Result;
 
 /// Every op by name, with the kernels that it may use.
 pub static KERNELS: &[(&str, &[&Kernel])] = &[
+    ("adam", adam::KERNELS),
     ("copy_within", copy_within::KERNELS),
     ("cross_entropy", cross_entropy::KERNELS),
     ("embedding", embedding::KERNELS),
@@ -32,6 +35,7 @@ pub static KERNELS: &[(&str, &[&Kernel])] = &[
     ("global_norm", global_norm::KERNELS),
     ("matmul", matmul::KERNELS),
     ("mean_loss", mean_loss::KERNELS),
+    ("momentum", momentum::KERNELS),
     ("rnn", rnn::KERNELS),
     ("rnn_backward", rnn_backward::KERNELS),
     ("sgd", sgd::KERNELS),
@@ -182,6 +186,30 @@ impl Ops for Gpu {
         norm: &GpuTensor,
     ) -> Result<()> {
         sgd::sgd(self, weights, gradients, rate, norm)
+    }
+
+    fn momentum(
+        &mut self,
+        weights: &mut [&mut GpuTensor],
+        velocities: &mut [&mut GpuTensor],
+        gradients: &[&GpuTensor],
+        rate: &GpuTensor,
+        norm: &GpuTensor,
+        settings: Momentum,
+    ) -> Result<()> {
+        momentum::momentum(self, weights, velocities, gradients, rate, norm, settings)
+    }
+
+    fn adam(
+        &mut self,
+        weights: &mut [&mut GpuTensor],
+        moments: [&mut [&mut GpuTensor]; 2],
+        gradients: &[&GpuTensor],
+        rate: &GpuTensor,
+        norm: &GpuTensor,
+        settings: Adam,
+    ) -> Result<()> {
+        adam::adam(self, weights, moments, gradients, rate, norm, settings)
     }
 
     fn copy_within(
