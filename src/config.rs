@@ -8,23 +8,29 @@ use crate::data::{Level, Source};
 use crate::device::adapter::DeviceChoice;
 use crate::error::{Error, Result, require};
 use crate::model::ModelSize;
+use crate::ops::{Adam, Momentum};
+use crate::optimizer::Rule;
+pub use crate::schedule::LrSchedule;
+use crate::schedule::{Schedule, Shape};
 
 /// Most epochs: the number of all steps fits 64 bits.
 const MAX_EPOCHS: usize = 1_000_000_000;
 /// The share of the embedded text that is held out unless asked otherwise.
 const EMBEDDED_VALID_FRACTION: f64 = 0.1;
 
-/// How the learning rate goes on from `--lr`.
+/// How gradients change weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum LrSchedule {
-    /// It stays.
+pub enum OptimizerChoice {
+    /// Stochastic gradient descent.
     #[default]
-    Constant,
-    /// After epoch --lr-decay-after it is multiplied by --lr-decay before each epoch.
-    Step,
-    /// It falls to zero along half a cosine over the whole run.
-    Cosine,
+    Sgd,
+    /// Stochastic gradient descent with momentum.
+    Momentum,
+    /// Adam; weight decay is part of the gradient.
+    Adam,
+    /// Adam with decoupled weight decay.
+    Adamw,
 }
 
 /// The settings of a training run.
@@ -100,23 +106,78 @@ pub struct Config {
     /// Passes over the text
     #[arg(long, default_value_t = 20, help_heading = "Training")]
     pub epochs: usize,
-    /// Learning rate of stochastic gradient descent
+    /// How gradients change weights
+    #[arg(long, value_enum, default_value_t, help_heading = "Training")]
+    #[serde(default)]
+    pub optimizer: OptimizerChoice,
+    /// Learning rate [with momentum: 0.05; with adam or adamw: 0.002]
     #[arg(
         allow_negative_numbers = true,
         long,
         default_value_t = 0.5,
+        default_value_ifs = [
+            ("optimizer", "momentum", "0.05"),
+            ("optimizer", "adam", "0.002"),
+            ("optimizer", "adamw", "0.002"),
+        ],
         help_heading = "Training"
     )]
     pub lr: f64,
+    /// For momentum: what is kept of the velocity [default: 0.9]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "SHARE",
+        help_heading = "Training"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// For momentum: look ahead, as Nesterov's method does
+    #[arg(long, help_heading = "Training")]
+    #[serde(default)]
+    pub nesterov: bool,
+    /// For Adam: what is kept of the mean of gradients [default: 0.9]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "SHARE",
+        help_heading = "Training"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta1: Option<f64>,
+    /// For Adam: what is kept of the mean of their squares [default: 0.999]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "SHARE",
+        help_heading = "Training"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta2: Option<f64>,
+    /// For Adam: added to the root of that mean [default: 1e-8]
+    #[arg(allow_negative_numbers = true, long, help_heading = "Training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+    /// For momentum and Adam: share of the weights, times the rate, that decays with each update
+    /// [default: 0; 0.01 for adamw]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "SHARE",
+        help_heading = "Training"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
     /// How the learning rate goes on
     #[arg(long, value_enum, default_value_t, help_heading = "Training")]
     pub lr_schedule: LrSchedule,
-    /// For the step schedule: factor per epoch
+    /// For the step and plateau schedules: factor of each reduction [for plateau: 0.25]
     #[arg(
         allow_negative_numbers = true,
         long,
         value_name = "FACTOR",
         default_value_t = 0.5,
+        default_value_if("lr_schedule", "plateau", "0.25"),
         help_heading = "Training"
     )]
     pub lr_decay: f64,
@@ -124,6 +185,24 @@ pub struct Config {
     #[arg(long, value_name = "EPOCH", help_heading = "Training")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_decay_after: Option<usize>,
+    /// For the plateau schedule: epochs without a better validation loss before a reduction
+    /// [default: 1]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_patience: Option<usize>,
+    /// First updates, during which the rate rises to the schedule's in a straight line
+    #[arg(
+        long,
+        value_name = "STEPS",
+        default_value_t = 0,
+        help_heading = "Training"
+    )]
+    #[serde(default)]
+    pub warmup: u64,
+    /// Stop after so many epochs without a better validation loss [default: never]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<usize>,
     /// Largest norm of all gradients together; longer ones are scaled to it; 0 for no bound
     #[arg(
         allow_negative_numbers = true,
@@ -204,11 +283,64 @@ impl Config {
             bound,
             "a positive number, or 0 for no bound",
         )?;
+        self.check_optimizer()?;
+        self.check_schedule()?;
         if let Some(share) = self.valid_fraction {
             let usable = (0.0..1.0).contains(&share);
             require("valid-fraction", share, usable, "at least 0 and below 1")?;
         }
         self.to_toml().map(drop)
+    }
+
+    fn check_optimizer(&self) -> Result<()> {
+        let choice = self.optimizer;
+        let momentum = choice == OptimizerChoice::Momentum;
+        let adam = matches!(choice, OptimizerChoice::Adam | OptimizerChoice::Adamw);
+        let of_momentum = (momentum, "only with --optimizer momentum");
+        let of_adam = (adam, "only with --optimizer adam or adamw");
+        let of_both = (
+            momentum || adam,
+            "only with --optimizer momentum (--momentum 0 for plain SGD), adam or adamw",
+        );
+        let shares = [
+            ("momentum", self.momentum, of_momentum),
+            ("beta1", self.beta1, of_adam),
+            ("beta2", self.beta2, of_adam),
+            ("weight-decay", self.weight_decay, of_both),
+        ];
+        for (field, share, (fits, only)) in shares {
+            if let Some(share) = share {
+                require(field, share, fits, only)?;
+                let usable = (0.0..1.0).contains(&share);
+                require(field, share, usable, "at least 0 and below 1")?;
+            }
+        }
+        if let Some(eps) = self.eps {
+            require("eps", eps, adam, of_adam.1)?;
+            let usable = eps > 0.0 && (eps as f32).is_normal();
+            require("eps", eps, usable, "a positive number that f32 can hold")?;
+        }
+        let nesterov = momentum || !self.nesterov;
+        require("nesterov", self.nesterov, nesterov, of_momentum.1)
+    }
+
+    fn check_schedule(&self) -> Result<()> {
+        let plateau = self.lr_schedule == LrSchedule::Plateau;
+        if let Some(epochs) = self.lr_patience {
+            let only = "only with --lr-schedule plateau";
+            require("lr-patience", epochs, plateau, only)?;
+            require("lr-patience", epochs, epochs >= 1, "at least 1")?;
+        }
+        if let Some(epochs) = self.early_stop {
+            require("early-stop", epochs, epochs >= 1, "at least 1")?;
+        }
+        let validated = self.valid.is_some() || self.source().valid_fraction > 0.0;
+        let with = "a validation loss to follow, by --valid or --valid-fraction";
+        if plateau {
+            require("lr-schedule", "plateau", validated, with)?;
+        }
+        let stops = self.early_stop.unwrap_or_default();
+        require("early-stop", stops, validated || stops == 0, with)
     }
 
     /// The settings as TOML, which can be read again. Where the run is does not belong to them.
@@ -260,20 +392,44 @@ impl Config {
         (self.clip > 0.0).then_some(self.clip as f32)
     }
 
-    /// The learning rate in `epoch` (from 0), `progress` of the whole run (0 to 1) being done.
-    pub fn rate(&self, epoch: usize, progress: f64) -> f64 {
-        match self.lr_schedule {
-            LrSchedule::Constant => self.lr,
-            LrSchedule::Cosine => self.lr * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
-            LrSchedule::Step => {
-                let full = self.lr_decay_after.unwrap_or(self.epochs * 17 / 20).max(1);
-                let decays = (epoch + 1).saturating_sub(full);
-                self.lr
-                    * self
-                        .lr_decay
-                        .powi(i32::try_from(decays).unwrap_or(i32::MAX))
-            }
+    /// How gradients change weights.
+    pub fn rule(&self) -> Rule {
+        let adam = |decoupled, weight_decay| {
+            Rule::Adam(Adam {
+                beta1: self.beta1.unwrap_or(0.9),
+                beta2: self.beta2.unwrap_or(0.999),
+                eps: self.eps.unwrap_or(1e-8),
+                weight_decay: self.weight_decay.unwrap_or(weight_decay),
+                decoupled,
+            })
+        };
+        match self.optimizer {
+            OptimizerChoice::Sgd => Rule::Sgd,
+            OptimizerChoice::Momentum => Rule::Momentum(Momentum {
+                momentum: self.momentum.unwrap_or(0.9),
+                weight_decay: self.weight_decay.unwrap_or(0.0),
+                nesterov: self.nesterov,
+            }),
+            OptimizerChoice::Adam => adam(false, 0.0),
+            OptimizerChoice::Adamw => adam(true, 0.01),
         }
+    }
+
+    /// The course of the learning rate over `updates`.
+    pub fn schedule(&self, updates: u64) -> Schedule {
+        let shape = match self.lr_schedule {
+            LrSchedule::Constant => Shape::Constant,
+            LrSchedule::Cosine => Shape::Cosine { updates },
+            LrSchedule::Step => Shape::Step {
+                full_epochs: self.lr_decay_after.unwrap_or(self.epochs * 17 / 20).max(1),
+                factor: self.lr_decay,
+            },
+            LrSchedule::Plateau => Shape::Plateau {
+                patience: self.lr_patience.unwrap_or(1),
+                factor: self.lr_decay,
+            },
+        };
+        Schedule::new(self.lr, shape, self.warmup)
     }
 }
 
@@ -366,6 +522,7 @@ mod tests {
             ("--lr", "0"),
             ("--lr", "NaN"),
             ("--lr-decay", "1.5"),
+            ("--early-stop", "0"),
             ("--clip", "inf"),
             ("--valid-fraction", "1"),
             ("--vocab-size", "100"),
@@ -376,21 +533,69 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_follows_its_schedule() {
-        let step = config(&[
-            "--lr-schedule",
-            "step",
-            "--lr",
-            "8",
-            "--lr-decay-after",
-            "2",
-        ]);
-        let rates = [0, 1, 2, 3].map(|epoch| step.rate(epoch, 0.0));
-        assert_eq!(rates, [8.0, 8.0, 4.0, 2.0]);
-        let cosine = config(&["--lr-schedule", "cosine", "--lr", "2"]);
-        let rates = [0.0, 0.5, 1.0].map(|progress| cosine.rate(0, progress));
-        assert!((rates[0] - 2.0).abs() + (rates[1] - 1.0).abs() + rates[2].abs() < 1e-15);
-        let constant = config(&[]);
-        assert_eq!(constant.rate(39, 0.99), constant.lr);
+    fn settings_of_another_optimizer_or_schedule_are_named() {
+        for arguments in [
+            &["--momentum", "0.9"][..],
+            &["--nesterov"],
+            &["--weight-decay", "0.1"],
+            &["--beta1", "0.9", "--optimizer", "momentum"],
+            &["--momentum", "0.9", "--optimizer", "adam"],
+            &["--lr-patience", "2"],
+        ] {
+            let error = config(arguments).check().unwrap_err().to_string();
+            assert!(error.starts_with(&arguments[0][2..]), "{error}");
+            assert!(error.contains("only with --"), "{error}");
+        }
+        for (flag, value) in [
+            ("--beta1", "1"),
+            ("--beta2", "-0.1"),
+            ("--eps", "0"),
+            ("--eps", "1e-60"),
+            ("--weight-decay", "NaN"),
+        ] {
+            let config = config(&["--optimizer", "adamw", flag, value]);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{} = ", &flag[2..])), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_validation_loss_needs_one() {
+        for flag in [["--lr-schedule", "plateau"], ["--early-stop", "2"]] {
+            let none = ["--data", "text", flag[0], flag[1]];
+            let error = config(&none).check().unwrap_err().to_string();
+            assert!(error.contains("--valid-fraction"), "{error}");
+            config(&flag).check().unwrap();
+            let valid = ["--data", "text", "--valid", "more", flag[0], flag[1]];
+            config(&valid).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn defaults_depend_on_what_they_are_for() {
+        let rate = |arguments: &[&str]| config(arguments).lr;
+        assert_eq!(rate(&[]), 0.5);
+        assert_eq!(rate(&["--optimizer", "momentum"]), 0.05);
+        assert_eq!(rate(&["--optimizer", "adam"]), 0.002);
+        assert_eq!(rate(&["--lr", "0.1", "--optimizer", "adamw"]), 0.1);
+        assert_eq!(config(&["--lr-schedule", "plateau"]).lr_decay, 0.25);
+        assert_eq!(config(&["--lr-schedule", "step"]).lr_decay, 0.5);
+        let Rule::Adam(adamw) = config(&["--optimizer", "adamw"]).rule() else {
+            panic!("adamw is Adam");
+        };
+        assert_eq!((adamw.weight_decay, adamw.decoupled), (0.01, true));
+        assert_eq!(config(&[]).rule(), Rule::Sgd);
+    }
+
+    /// Settings that were written before there were optimizers to choose from.
+    #[test]
+    fn settings_without_optimizer_are_read() {
+        let config = config(&[]);
+        let text = toml::to_string(&config).unwrap();
+        let added = ["optimizer", "nesterov", "warmup"];
+        let is_old = |line: &&str| !added.iter().any(|name| line.starts_with(name));
+        let old: Vec<&str> = text.lines().filter(is_old).collect();
+        assert_eq!(old.len() + added.len(), text.lines().count());
+        assert_eq!(toml::from_str::<Config>(&old.join("\n")).unwrap(), config);
     }
 }

@@ -46,6 +46,7 @@ pub mod optimizer;
 pub mod parity;
 pub mod plot;
 pub mod run;
+pub mod schedule;
 pub mod train;
 
 pub use error::{Error, Result};

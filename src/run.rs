@@ -50,7 +50,7 @@ pub struct Run {
 /// How a run ended, or stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// "finished", "interrupted" or "diverged".
+    /// "finished", "stopped early", "interrupted" or "diverged".
     pub outcome: &'static str,
     /// The version of this crate.
     pub bptt: &'static str,

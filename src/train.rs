@@ -55,10 +55,12 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Checkpoint, Tensors, Weights, sha256_of_ids};
 use crate::config::Config;
 use crate::data::{Corpus, Tokenizer, Windows};
+use crate::device::{MemoryPlan, Planner};
 use crate::error::{Error, Result};
 use crate::model::RnnLm;
 use crate::ops::Ops;
 use crate::optimizer::Optimizer;
+use crate::schedule::{BestLoss, EarlyStop, Schedule, ScheduleState};
 
 /// Losses that are summed on the device, at its precision, before the sum is read.
 const LOSSES_SUMMED: u64 = 256;
@@ -140,6 +142,17 @@ pub struct Best {
     pub loss: f64,
 }
 
+/// The memory that training with these settings takes, by purpose, for a vocabulary of `vocab`.
+///
+/// # Errors
+/// As [`Optimizer::new`].
+pub fn plan(config: &Config, vocab: usize) -> Result<MemoryPlan> {
+    let mut planner = Planner::<f32>::default();
+    let model = RnnLm::new(&mut planner, config.model_size(vocab), true)?;
+    Optimizer::new(&mut planner, &model, config.rule(), config.max_norm())?;
+    Ok(planner.into_plan())
+}
+
 /// Where training stands, apart from tensors.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +175,12 @@ pub struct Progress {
     pub evaluated: u64,
     /// The lowest validation loss so far, if there is a validation part.
     pub best: Option<Best>,
+    /// What the learning rate depends on.
+    #[serde(default)]
+    pub schedule: ScheduleState,
+    /// What early stopping depends on.
+    #[serde(default)]
+    pub early_stop: BestLoss,
     /// Seconds of training.
     pub seconds: f64,
     /// SHA-256 of the training and of the validation part, as token ids.
@@ -187,6 +206,8 @@ pub struct Trainer<'a, O: Ops> {
     /// The model.
     pub model: RnnLm<O>,
     optimizer: Optimizer<O>,
+    schedule: Schedule,
+    early_stop: EarlyStop,
     config: Config,
     train: Windows<'a>,
     valid: Option<Windows<'a>>,
@@ -210,8 +231,11 @@ impl<'a, O: Ops> Trainer<'a, O> {
         let size = config.model_size(corpus.vocabulary.len());
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, config.seed)?;
+        let updates = config.epochs as u64 * train.count() as u64;
         Ok(Trainer {
-            optimizer: Optimizer::sgd(ops, &model, config.max_norm())?,
+            optimizer: Optimizer::new(ops, &model, config.rule(), config.max_norm())?,
+            schedule: config.schedule(updates),
+            early_stop: EarlyStop::new(config.early_stop),
             model,
             inputs: vec![0; train.tokens()],
             targets: vec![0; train.tokens()],
@@ -237,6 +261,11 @@ impl<'a, O: Ops> Trainer<'a, O> {
         self.config.epochs as u64 * self.train.count() as u64
     }
 
+    /// Is training done because the validation loss has not got better for `--early-stop` epochs?
+    pub fn is_stopped_early(&self) -> bool {
+        self.early_stop.is_due()
+    }
+
     /// Seconds of training so far, those before a resume included.
     pub fn seconds(&self) -> f64 {
         self.clock.seconds()
@@ -256,7 +285,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
             if let Some(due) = self.due.pop_front() {
                 return Ok(due);
             }
-            if self.progress.epoch >= self.config.epochs {
+            if self.progress.epoch >= self.config.epochs || self.is_stopped_early() {
                 return Ok(Advance::Finished);
             }
             if stop() {
@@ -282,8 +311,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
         if window == 0 {
             self.model.rnn.reset_state();
         }
-        let done = self.progress.step as f64 / self.total_steps() as f64;
-        self.rate = self.config.rate(epoch, done);
+        self.rate = self.schedule.rate(self.progress.step, epoch);
         self.optimizer.set_rate(ops, self.rate)?;
         // Each pass starts one step later than the one before, as far as steps are left over: so
         // it is not always the same tokens that are left out, nor the same places where windows
@@ -345,6 +373,10 @@ impl<'a, O: Ops> Trainer<'a, O> {
             return Ok(false);
         }
         self.note_best(valid_loss);
+        if let Some(loss) = valid_loss {
+            self.schedule.after_epoch(loss);
+            self.early_stop.after_epoch(loss);
+        }
         let (sum, count) = std::mem::take(&mut self.progress.epoch_loss);
         self.progress.epoch += 1;
         self.progress.window = 0;
@@ -473,8 +505,8 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
     /// The model and where its training stands, to be saved.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if a weight or the loss is not a number: such a model is not worth
-    /// saving; as the ops.
+    /// [`Error::Diverged`] if a weight, the state or the loss is not a number: such a model is not
+    /// worth saving; as the ops.
     pub fn checkpoint(&mut self, ops: &mut O, vocabulary: &Tokenizer) -> Result<Checkpoint> {
         let weights = Weights::of(ops, &self.model)?;
         let on_device = self.model.loss_sum(ops)?;
@@ -487,7 +519,14 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
             let shape = vec![self.config.batch_size, self.config.nhid];
             tensors.insert(HIDDEN.to_owned(), (shape, hidden));
         }
+        tensors.append(&mut self.optimizer_state(ops)?);
+        let mut values = tensors.values().flat_map(|(_, values)| values);
+        if !values.all(|x| x.is_finite()) {
+            return Err(self.diverged(ops, f64::from(on_device)));
+        }
         let progress = Progress {
+            schedule: self.schedule.state(),
+            early_stop: self.early_stop.state(),
             loss_on_device: f64::from(on_device),
             seconds: self.clock.seconds(),
             ..self.progress.clone()
@@ -498,6 +537,16 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
             weights,
             state: Some(State { progress, tensors }),
         })
+    }
+
+    /// The optimizer's state by name.
+    fn optimizer_state(&self, ops: &mut O) -> Result<Tensors> {
+        let shapes = self.model.parameters().map(|p| vec![p.shape.0, p.shape.1]);
+        // Kind by kind, the parameters in their order.
+        let state = self.optimizer.state().into_iter();
+        let state = state.zip(shapes.into_iter().cycle());
+        let read = |((name, tensor), shape)| Ok((name, (shape, ops.read(tensor)?)));
+        state.map(read).collect()
     }
 
     /// Goes on from a checkpoint, read from `path`, of the same sizes and the same text.
@@ -521,6 +570,17 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
             let (_, hidden) = hidden.ok_or_else(|| unfit("it has no hidden state"))?;
             self.model.rnn.set_state(ops, hidden)?;
         }
+        for (name, tensor) in self.optimizer.state_mut() {
+            match state.tensors.get(&name) {
+                Some((_, values)) if values.len() == ops.len(tensor) => {
+                    ops.write(tensor, 0, values)?;
+                }
+                _ => return Err(unfit(&format!("it has no {name} for this optimizer"))),
+            }
+        }
+        self.optimizer.set_steps(state.progress.step);
+        self.schedule.set_state(state.progress.schedule);
+        self.early_stop.set_state(state.progress.early_stop);
         let on_device = state.progress.loss_on_device as f32;
         self.model.set_loss_sum(ops, on_device)?;
         self.progress = Progress {

@@ -6,12 +6,12 @@ mod common;
 use std::path::Path;
 
 use bptt::checkpoint::{Checkpoint, Weights};
-use bptt::config::Config;
+use bptt::config::{Config, LrSchedule, OptimizerChoice};
 use bptt::data::{Corpus, TokenIds};
-use bptt::device::Cpu;
+use bptt::device::{Cpu, Purpose};
 use bptt::generate::{Generator, Sampling};
 use bptt::ops::Ops;
-use bptt::train::{Advance, Event, State, Trainer};
+use bptt::train::{Advance, Event, State, Trainer, plan};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -33,8 +33,12 @@ const SETTINGS: &[&str] = &[
     "40",
     "--epochs",
     "2",
+    "--optimizer",
+    "adamw",
     "--lr-schedule",
     "cosine",
+    "--warmup",
+    "12",
     "--log-interval",
     "4",
     "--eval-interval",
@@ -182,12 +186,21 @@ fn a_wrong_state_is_noticed() {
     let cpu = &mut Cpu::<f32>::new();
     let corpus = corpus();
     let expected = never_stopped(cpu, &corpus);
-    let spoils: [(&str, Spoil); 5] = [
+    let spoils: [(&str, Spoil); 9] = [
         ("the hidden state", |state| {
-            for (_, hidden) in state.tensors.values_mut() {
-                hidden[3] = f32::from_bits(hidden[3].to_bits() ^ 1);
-            }
+            let (_, hidden) = state.tensors.get_mut("hidden").unwrap();
+            hidden[3] = f32::from_bits(hidden[3].to_bits() ^ 1);
         }),
+        ("a mean of gradients", |state| {
+            state.tensors.get_mut("exp_avg.Wh").unwrap().1[3] *= 1.01;
+        }),
+        ("a mean of squares", |state| {
+            state.tensors.get_mut("exp_avg_sq.ba").unwrap().1[3] *= 1.01;
+        }),
+        ("a missing mean", |state| {
+            state.tensors.remove("exp_avg.b").unwrap();
+        }),
+        ("the rate", |state| state.progress.schedule.scale = 0.5),
         ("losses on the device", |state| {
             state.progress.loss_on_device += 1e-3;
         }),
@@ -203,6 +216,61 @@ fn a_wrong_state_is_noticed() {
         }));
         assert_ne!(found.ok().as_ref(), Some(&expected), "{what}");
     }
+}
+
+/// The rate of each line of the log, and the epochs that were begun.
+fn rates<O: Ops<Elem = f32>>(
+    ops: &mut O,
+    trainer: &mut Trainer<'_, O>,
+    asked: usize,
+) -> (Vec<f64>, usize) {
+    let mut events = Vec::new();
+    train(ops, trainer, asked, &mut events);
+    let lines = events.iter().map(|e| serde_json::from_str(e).unwrap());
+    let rates = lines.filter_map(|line: serde_json::Value| line["lr"].as_f64());
+    (rates.collect(), trainer.progress().epoch)
+}
+
+/// At a rate of next to nothing the loss stays what it is, and the first is the best: two epochs
+/// later the rate is reduced, and again; after five training ends.
+#[test]
+fn a_plateau_reduces_the_rate_and_ends_training_also_after_a_stop() {
+    let cpu = &mut Cpu::<f32>::new();
+    let corpus = corpus();
+    let mut config = config();
+    config.lr_schedule = LrSchedule::Plateau;
+    config.optimizer = OptimizerChoice::Sgd;
+    (config.lr, config.lr_decay, config.lr_patience) = (1e-30, 0.25, Some(2));
+    (config.epochs, config.early_stop, config.warmup) = (9, Some(5), 0);
+    (config.log_interval, config.eval_interval) = (44, 0);
+    let expected = [1.0, 1.0, 1.0, 0.25, 0.25, 0.0625].map(|factor| config.lr * factor);
+    let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+    let (found, epochs) = rates(cpu, &mut trainer, usize::MAX);
+    assert_eq!((found.as_slice(), epochs), (&expected[..], 6));
+    assert!(trainer.is_stopped_early());
+
+    let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+    let (mut found, _) = rates(cpu, &mut trainer, 100);
+    let checkpoint = trainer.checkpoint(cpu, &corpus.vocabulary).unwrap();
+    let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+    trainer
+        .restore(cpu, &checkpoint, Path::new("a run"))
+        .unwrap();
+    let (rest, epochs) = rates(cpu, &mut trainer, usize::MAX);
+    assert!(!found.is_empty() && !rest.is_empty());
+    found.extend(rest);
+    assert_eq!((found.as_slice(), epochs), (&expected[..], 6));
+}
+
+/// More memory is planned for a state than for none.
+#[test]
+fn the_plan_has_the_optimizer_s_state() {
+    let mut config = config();
+    let of = |config: &Config| plan(config, 30).unwrap();
+    let weights = of(&config).bytes[&Purpose::Weights];
+    assert_eq!(of(&config).bytes[&Purpose::Optimizer], 2 * weights);
+    config.optimizer = OptimizerChoice::Sgd;
+    assert!(!of(&config).bytes.contains_key(&Purpose::Optimizer));
 }
 
 #[test]

@@ -158,7 +158,15 @@ impl<O: Subject> Training<'_, O> {
     }
 
     fn finished(&mut self, ops: &mut O) -> Result<ExitCode> {
-        self.conclude("finished")?;
+        if self.trainer.is_stopped_early() {
+            let epochs = self.config.early_stop.unwrap_or_default();
+            note(&format!(
+                "stopped early: no better validation loss for {epochs} epochs"
+            ));
+            self.conclude("stopped early")?;
+        } else {
+            self.conclude("finished")?;
+        }
         let path = self.run.path();
         note(&format!(
             "saved in {run}; the loss curve is {curve}; for more text, bptt generate {run}",

@@ -17,6 +17,7 @@ const FIXED: &[&str] = &[
     "batch_size",
     "bptt",
     "seed",
+    "optimizer",
 ];
 
 /// `base`, with the settings that the command line gave taken from `given`.

@@ -101,7 +101,7 @@ fn planned(config: &Config, dry_run: bool) -> Result<Option<Corpus>> {
     config.check()?;
     let corpus = Corpus::load(&config.source())?;
     let (windows, _) = corpus.windows(config.batch_size, config.bptt)?;
-    let plan = config.model_size(corpus.vocabulary.len()).plan::<f32>()?;
+    let plan = crate::train::plan(config, corpus.vocabulary.len())?;
     print_plan(config, &corpus, windows.count(), &plan);
     if dry_run {
         note(&format!("device: {}", adapter::choose(&config.device)?));
@@ -116,7 +116,7 @@ fn train(
     profile: Option<u32>,
     begin: impl FnOnce(&Config) -> Result<Beginning>,
 ) -> Result<ExitCode> {
-    let plan = config.model_size(corpus.vocabulary.len()).plan::<f32>()?;
+    let plan = crate::train::plan(config, corpus.vocabulary.len())?;
     let session = Session {
         config,
         corpus,
