@@ -206,6 +206,14 @@ fn sum_rows<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     });
 }
 
+fn accumulate<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
+    let len = bench.size.parameters();
+    let (mut sum, gradient) = (bench.zeros(len), bench.tensor(len));
+    bench.time(bencher, 2 * len, |ops| {
+        ops.accumulate(&mut [&mut sum], &[&gradient], 0.25, Write::Accumulate)
+    });
+}
+
 fn global_norm<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     let len = bench.size.parameters();
     let (gradient, mut norm) = (bench.tensor(len), bench.zeros(2));
@@ -289,8 +297,8 @@ macro_rules! on_both_devices {
 
 on_both_devices! {
     matmul tanh tanh_backward rnn rnn_backward embedding embedding_backward softmax_cross_entropy
-    mean_loss softmax softmax_backward cross_entropy sum_rows global_norm sgd momentum adam
-    copy_within
+    mean_loss softmax softmax_backward cross_entropy sum_rows accumulate
+    global_norm sgd momentum adam copy_within
 }
 
 fn open_gpu() -> Gpu {

@@ -15,6 +15,8 @@ use crate::schedule::{Schedule, Shape};
 
 /// Most epochs: the number of all steps fits 64 bits.
 const MAX_EPOCHS: usize = 1_000_000_000;
+/// Most windows whose gradients are averaged.
+const MAX_ACCUMULATE: usize = 1 << 16;
 /// The share of the embedded text that is held out unless asked otherwise.
 const EMBEDDED_VALID_FRACTION: f64 = 0.1;
 
@@ -106,6 +108,16 @@ pub struct Config {
     /// Passes over the text
     #[arg(long, default_value_t = 20, help_heading = "Training")]
     pub epochs: usize,
+    /// Windows whose gradients are averaged before an update, which is a step then; the state is
+    /// carried on through them
+    #[arg(
+        long,
+        value_name = "WINDOWS",
+        default_value_t = 1,
+        help_heading = "Training"
+    )]
+    #[serde(default = "one")]
+    pub accumulate: usize,
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t, help_heading = "Training")]
     #[serde(default)]
@@ -293,6 +305,9 @@ impl Config {
     }
 
     fn check_optimizer(&self) -> Result<()> {
+        let windows = (1..=MAX_ACCUMULATE).contains(&self.accumulate);
+        let expected = format!("1 to {MAX_ACCUMULATE}");
+        require("accumulate", self.accumulate, windows, &expected)?;
         let choice = self.optimizer;
         let momentum = choice == OptimizerChoice::Momentum;
         let adam = matches!(choice, OptimizerChoice::Adam | OptimizerChoice::Adamw);
@@ -433,6 +448,10 @@ impl Config {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
 /// One path as a string, several as a list.
 mod one_or_more {
     use std::path::PathBuf;
@@ -523,6 +542,7 @@ mod tests {
             ("--lr", "NaN"),
             ("--lr-decay", "1.5"),
             ("--early-stop", "0"),
+            ("--accumulate", "0"),
             ("--clip", "inf"),
             ("--valid-fraction", "1"),
             ("--vocab-size", "100"),
@@ -592,7 +612,7 @@ mod tests {
     fn settings_without_optimizer_are_read() {
         let config = config(&[]);
         let text = toml::to_string(&config).unwrap();
-        let added = ["optimizer", "nesterov", "warmup"];
+        let added = ["optimizer", "nesterov", "accumulate", "warmup"];
         let is_old = |line: &&str| !added.iter().any(|name| line.starts_with(name));
         let old: Vec<&str> = text.lines().filter(is_old).collect();
         assert_eq!(old.len() + added.len(), text.lines().count());

@@ -3,7 +3,7 @@
 use crate::device::{Device, Element, Purpose};
 use crate::error::Result;
 use crate::model::RnnLm;
-use crate::ops::{Adam, Momentum, Ops, norm_partials};
+use crate::ops::{Adam, Momentum, Ops, Write, norm_partials};
 
 /// How gradients change weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,6 +28,8 @@ enum State<T> {
 #[derive(Debug)]
 pub struct Optimizer<D: Device> {
     state: State<D::Tensor>,
+    /// The mean of the gradients of several windows, for each parameter, if there is room for it.
+    mean: Option<Vec<D::Tensor>>,
     /// The names of the parameters, in their order.
     names: Vec<&'static str>,
     /// Steps done.
@@ -70,6 +72,7 @@ impl<D: Device> Optimizer<D> {
         device.write(&mut norm, 1, &[D::Elem::from_f64(1.0)])?;
         Ok(Optimizer {
             state,
+            mean: None,
             names: lengths.map(|(name, _)| name).to_vec(),
             steps: 0,
             rate: 0.0,
@@ -79,6 +82,17 @@ impl<D: Device> Optimizer<D> {
             partials: device.alloc(Purpose::Scratch, "partial norms", partials)?,
             clip,
         })
+    }
+
+    /// Makes room for the mean of several windows' gradients. Steps are then by that mean:
+    /// [`Optimizer::accumulate`] comes before each.
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn with_mean(mut self, device: &mut D, model: &RnnLm<D>) -> Result<Self> {
+        let lengths = model.parameters().map(|p| (p.name, p.len()));
+        self.mean = Some(device.alloc_group(Purpose::Gradients, &lengths)?);
+        Ok(self)
     }
 
     /// Sets the learning rate of the next steps. On a GPU, call it before a step's forward pass: what
@@ -159,19 +173,45 @@ impl<D: Device> Optimizer<D> {
 }
 
 impl<O: Ops> Optimizer<O> {
-    /// Updates every parameter of `model` by its gradient.
+    /// Takes the gradients of `model` into their mean, as those of window `index` of `windows`. Does
+    /// nothing without [`Optimizer::with_mean`].
+    ///
+    /// # Errors
+    /// As [`Ops::accumulate`].
+    pub fn accumulate(
+        &mut self,
+        ops: &mut O,
+        model: &RnnLm<O>,
+        index: usize,
+        windows: usize,
+    ) -> Result<()> {
+        let Some(mean) = &mut self.mean else {
+            return Ok(());
+        };
+        let gradients = model.parameters().map(|p| &p.gradient);
+        let write = if index == 0 {
+            Write::Overwrite
+        } else {
+            Write::Accumulate
+        };
+        ops.accumulate(&mut each_mut(mean), &gradients, 1.0 / windows as f64, write)
+    }
+
+    /// Updates every parameter of `model` by its gradient, or by the mean of several.
     ///
     /// # Errors
     /// As [`Ops::global_norm`] and the rule's op.
     pub fn step(&mut self, ops: &mut O, model: &mut RnnLm<O>) -> Result<()> {
         self.upload(ops)?;
+        let parameters = model.parameters_mut().into_iter();
+        let (mut weights, mut gradients): (Vec<_>, Vec<_>) =
+            parameters.map(|p| (&mut p.value, &p.gradient)).unzip();
+        if let Some(mean) = &self.mean {
+            gradients = mean.iter().collect();
+        }
         if self.clip.is_some() {
-            let gradients = model.parameters().map(|p| &p.gradient);
             ops.global_norm(&gradients, self.clip, &mut self.partials, &mut self.norm)?;
         }
-        let parameters = model.parameters_mut().into_iter();
-        let (mut weights, gradients): (Vec<_>, Vec<_>) =
-            parameters.map(|p| (&mut p.value, &p.gradient)).unzip();
         let (weights, rate, norm) = (&mut weights, &self.factors, &self.norm);
         match &mut self.state {
             State::Sgd => ops.sgd(weights, &gradients, rate, norm)?,

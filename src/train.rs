@@ -55,7 +55,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Checkpoint, Tensors, Weights, sha256_of_ids};
 use crate::config::Config;
 use crate::data::{Corpus, Tokenizer, Windows};
-use crate::device::{MemoryPlan, Planner};
+use crate::device::{Device, MemoryPlan, Planner};
 use crate::error::{Error, Result};
 use crate::model::RnnLm;
 use crate::ops::Ops;
@@ -149,8 +149,21 @@ pub struct Best {
 pub fn plan(config: &Config, vocab: usize) -> Result<MemoryPlan> {
     let mut planner = Planner::<f32>::default();
     let model = RnnLm::new(&mut planner, config.model_size(vocab), true)?;
-    Optimizer::new(&mut planner, &model, config.rule(), config.max_norm())?;
+    optimizer(&mut planner, &model, config)?;
     Ok(planner.into_plan())
+}
+
+fn optimizer<D: Device>(device: &mut D, model: &RnnLm<D>, config: &Config) -> Result<Optimizer<D>> {
+    let optimizer = Optimizer::new(device, model, config.rule(), config.max_norm())?;
+    if config.accumulate == 1 {
+        return Ok(optimizer);
+    }
+    optimizer.with_mean(device, model)
+}
+
+/// Updates of a pass over `windows` windows; the last may be by fewer than the others.
+fn updates(config: &Config, windows: usize) -> u64 {
+    windows.div_ceil(config.accumulate) as u64
 }
 
 /// Where training stands, apart from tensors.
@@ -165,7 +178,7 @@ pub struct Progress {
     pub window: usize,
     /// Sum of the losses that are still on the device.
     pub loss_on_device: f64,
-    /// Steps whose losses have been taken from the device.
+    /// Windows whose losses have been taken from the device.
     pub taken: u64,
     /// Sum and number of the losses taken since the last line of the log.
     pub recent_loss: (f64, u64),
@@ -231,10 +244,10 @@ impl<'a, O: Ops> Trainer<'a, O> {
         let size = config.model_size(corpus.vocabulary.len());
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, config.seed)?;
-        let updates = config.epochs as u64 * train.count() as u64;
+        let steps = config.epochs as u64 * updates(config, train.count());
         Ok(Trainer {
-            optimizer: Optimizer::new(ops, &model, config.rule(), config.max_norm())?,
-            schedule: config.schedule(updates),
+            optimizer: optimizer(ops, &model, config)?,
+            schedule: config.schedule(steps),
             early_stop: EarlyStop::new(config.early_stop),
             model,
             inputs: vec![0; train.tokens()],
@@ -258,7 +271,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
 
     /// Steps of the whole run.
     pub fn total_steps(&self) -> u64 {
-        self.config.epochs as u64 * self.train.count() as u64
+        self.config.epochs as u64 * updates(&self.config, self.train.count())
     }
 
     /// Is training done because the validation loss has not got better for `--early-stop` epochs?
@@ -313,6 +326,23 @@ impl<'a, O: Ops> Trainer<'a, O> {
         }
         self.rate = self.schedule.rate(self.progress.step, epoch);
         self.optimizer.set_rate(ops, self.rate)?;
+        let windows = self.config.accumulate.min(self.train.count() - window);
+        for index in 0..windows {
+            self.gradients(ops, epoch, window + index)?;
+            let (optimizer, model) = (&mut self.optimizer, &mut self.model);
+            optimizer.accumulate(ops, model, index, windows)?;
+            if index + 1 == windows {
+                optimizer.step(ops, model)?;
+            }
+            ops.submit()?;
+        }
+        self.progress.step += 1;
+        self.progress.window += windows;
+        Ok(())
+    }
+
+    /// The loss and the gradients of a window.
+    fn gradients(&mut self, ops: &mut O, epoch: usize, window: usize) -> Result<()> {
         // Each pass starts one step later than the one before, as far as steps are left over: so
         // it is not always the same tokens that are left out, nor the same places where windows
         // end.
@@ -320,12 +350,13 @@ impl<'a, O: Ops> Trainer<'a, O> {
         self.train
             .fill(start, window, &mut self.inputs, &mut self.targets);
         self.model.forward(ops, &self.inputs, &self.targets)?;
-        self.model.backward(ops)?;
-        self.optimizer.step(ops, &mut self.model)?;
-        ops.submit()?;
-        self.progress.step += 1;
-        self.progress.window += 1;
-        Ok(())
+        self.model.backward(ops)
+    }
+
+    /// Windows that are done since the beginning.
+    fn windows_done(&self) -> u64 {
+        let Progress { epoch, window, .. } = self.progress;
+        epoch as u64 * self.train.count() as u64 + window as u64
     }
 
     /// Takes losses, and makes a line of the log or a checkpoint due.
@@ -339,7 +370,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
             };
             let event = self.steps_event(loss, norm);
             self.due.push_back(Advance::Event(event));
-        } else if step.is_multiple_of(LOSSES_SUMMED) {
+        } else if step.is_multiple_of(LOSSES_SUMMED) || self.untaken() >= LOSSES_SUMMED {
             self.take_loss(ops)?;
         }
         let save = is_due(step, self.config.save_interval);
@@ -350,8 +381,13 @@ impl<'a, O: Ops> Trainer<'a, O> {
         Ok(())
     }
 
+    /// Windows whose losses are still on the device.
+    fn untaken(&self) -> u64 {
+        self.windows_done() - self.progress.taken
+    }
+
     fn steps_event(&mut self, loss: f64, gradient_norm: Option<f64>) -> Event {
-        let step = self.progress.step;
+        let (step, windows) = (self.progress.step, self.windows_done());
         let tokens = self.train.tokens() as f64;
         self.progress.recent_loss = (0.0, 0);
         Event::Steps {
@@ -360,7 +396,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
             loss,
             lr: self.rate,
             gradient_norm,
-            tokens_per_second: self.clock.steps_per_second(step) * tokens,
+            tokens_per_second: self.clock.windows_per_second(windows) * tokens,
             seconds: self.clock.seconds(),
         }
     }
@@ -427,19 +463,19 @@ impl<'a, O: Ops> Trainer<'a, O> {
         }
     }
 
-    /// Takes the losses of the steps since they were last taken; the mean since the last line of
+    /// Takes the losses of the windows since they were last taken; the mean since the last line of
     /// the log.
     fn take_loss(&mut self, ops: &mut O) -> Result<f64> {
         let sum = self.model.take_loss_sum(ops)?;
+        let (windows, done) = (self.untaken(), self.windows_done());
         let progress = &mut self.progress;
-        let steps = progress.step - progress.taken;
-        progress.taken = progress.step;
+        progress.taken = done;
         for total in [&mut progress.recent_loss, &mut progress.epoch_loss] {
             total.0 += sum;
-            total.1 += steps;
+            total.1 += windows;
         }
-        let (sum, steps) = progress.recent_loss;
-        let mean = if steps == 0 { 0.0 } else { sum / steps as f64 };
+        let (sum, count) = progress.recent_loss;
+        let mean = if count == 0 { 0.0 } else { sum / count as f64 };
         // Also false for NaN.
         if mean < DIVERGED {
             return Ok(mean);
@@ -587,7 +623,7 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
             device: ops.describe(),
             ..state.progress.clone()
         };
-        self.clock = Clock::new(self.progress.step, self.progress.seconds);
+        self.clock = Clock::new(self.windows_done(), self.progress.seconds);
         self.due.clear();
         Ok(())
     }
@@ -604,17 +640,17 @@ struct Clock {
     begun: Instant,
     /// Seconds of earlier processes.
     before: f64,
-    /// When the speed was last asked for, and the step it was at.
+    /// When the speed was last asked for, and the windows that were done then.
     last: (Instant, u64),
 }
 
 impl Clock {
-    fn new(step: u64, before: f64) -> Self {
+    fn new(windows: u64, before: f64) -> Self {
         let now = Instant::now();
         Clock {
             begun: now,
             before,
-            last: (now, step),
+            last: (now, windows),
         }
     }
 
@@ -629,9 +665,9 @@ impl Clock {
     }
 
     /// Since this was last asked for.
-    fn steps_per_second(&mut self, step: u64) -> f64 {
+    fn windows_per_second(&mut self, windows: u64) -> f64 {
         let now = Instant::now();
-        let (then, before) = std::mem::replace(&mut self.last, (now, step));
-        (step - before) as f64 / (now - then).as_secs_f64()
+        let (then, before) = std::mem::replace(&mut self.last, (now, windows));
+        (windows - before) as f64 / (now - then).as_secs_f64()
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use bptt::device::{Cpu, Gpu};
+use bptt::device::{Cpu, Device, Gpu};
 use bptt::model::{ModelSize, RnnLm};
 use bptt::ops::{Adam, Momentum, Ops};
 use bptt::optimizer::{Optimizer, Rule};
@@ -126,7 +126,7 @@ fn every_part_of_the_state_counts() {
         for (i, other) in without.iter_mut().enumerate() {
             let (_, tensor) = other.optimizer.state_mut().swap_remove(i);
             let zeros = vec![0.0; tensor.as_slice().len()];
-            bptt::device::Device::write(cpu, tensor, 0, &zeros).unwrap();
+            cpu.write(tensor, 0, &zeros).unwrap();
             other.train(cpu, 1);
             assert_ne!(run.weights(cpu), other.weights(cpu), "{}", names[i]);
         }
@@ -166,5 +166,43 @@ fn an_update_is_one_dispatch_by_every_rule() {
         let before = Gpu::dispatches(&gpu);
         optimizer.step(&mut gpu, &mut model).unwrap();
         assert_eq!(Gpu::dispatches(&gpu) - before, 1, "{rule:?}");
+    }
+}
+
+/// A step by the mean of K windows is one by the mean of K gradients, each of them at the same
+/// weights, with the state carried on.
+#[test]
+fn accumulated_windows_are_averaged() {
+    let cpu = &mut Cpu::<f64>::new();
+    for windows in [1, 2, 3] {
+        let mut model = RnnLm::new(cpu, SIZE, true).unwrap();
+        model.init(cpu, 1).unwrap();
+        let optimizer = Optimizer::sgd(cpu, &model, None).unwrap();
+        let mut optimizer = optimizer.with_mean(cpu, &model).unwrap();
+        optimizer.set_rate(cpu, 1.0).unwrap();
+        let values = |cpu: &mut Cpu<f64>, model: &RnnLm<_>| {
+            let read = model.parameters().map(|p| cpu.read(&p.value).unwrap());
+            read.concat()
+        };
+        let before = values(cpu, &model);
+        let mut sum = vec![0.0; before.len()];
+        // Twice, so that the second mean begins anew.
+        for _ in 0..2 {
+            for index in 0..windows {
+                let (inputs, targets) = window(index);
+                model.forward(cpu, &inputs, &targets).unwrap();
+                model.backward(cpu).unwrap();
+                let gradients = model.parameters().map(|p| cpu.read(&p.gradient).unwrap());
+                sum.iter_mut()
+                    .zip(gradients.concat())
+                    .for_each(|(sum, g)| *sum += g);
+                optimizer.accumulate(cpu, &model, index, windows).unwrap();
+            }
+            optimizer.step(cpu, &mut model).unwrap();
+        }
+        for ((after, before), sum) in values(cpu, &model).iter().zip(before).zip(sum) {
+            let want = before - sum / windows as f64;
+            assert!((after - want).abs() <= 1e-15, "{after}, expected {want}");
+        }
     }
 }

@@ -262,6 +262,35 @@ fn a_plateau_reduces_the_rate_and_ends_training_also_after_a_stop() {
     assert_eq!((found.as_slice(), epochs), (&expected[..], 6));
 }
 
+/// A step is then five windows, the last of an epoch four; it is stopped between two of them only.
+#[test]
+fn a_run_that_averages_gradients_goes_on_after_a_stop() {
+    let cpu = &mut Cpu::<f32>::new();
+    let corpus = corpus();
+    let mut config = config();
+    (config.accumulate, config.eval_interval) = (5, 0);
+    let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+    assert_eq!(trainer.total_steps(), 18);
+    let mut expected = Vec::new();
+    train(cpu, &mut trainer, usize::MAX, &mut expected);
+    assert_eq!(trainer.progress().step, 18);
+    let weights = Weights::of(cpu, &trainer.model).unwrap();
+
+    for asked in [3, 8] {
+        let mut events = Vec::new();
+        let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+        train(cpu, &mut trainer, asked, &mut events);
+        assert_eq!(trainer.progress().window, (5 * asked).min(44));
+        let checkpoint = trainer.checkpoint(cpu, &corpus.vocabulary).unwrap();
+        let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+        let path = Path::new("a run");
+        trainer.restore(cpu, &checkpoint, path).unwrap();
+        train(cpu, &mut trainer, usize::MAX, &mut events);
+        assert_eq!(events, expected);
+        assert_eq!(Weights::of(cpu, &trainer.model).unwrap(), weights);
+    }
+}
+
 /// More memory is planned for a state than for none.
 #[test]
 fn the_plan_has_the_optimizer_s_state() {
@@ -271,6 +300,9 @@ fn the_plan_has_the_optimizer_s_state() {
     assert_eq!(of(&config).bytes[&Purpose::Optimizer], 2 * weights);
     config.optimizer = OptimizerChoice::Sgd;
     assert!(!of(&config).bytes.contains_key(&Purpose::Optimizer));
+    assert_eq!(of(&config).bytes[&Purpose::Gradients], weights);
+    config.accumulate = 2;
+    assert_eq!(of(&config).bytes[&Purpose::Gradients], 2 * weights);
 }
 
 #[test]

@@ -381,6 +381,19 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
         })
     }
 
+    fn accumulate(
+        &mut self,
+        sums: &mut [&mut O::Tensor],
+        gradients: &[&O::Tensor],
+        scale: f64,
+        write: Write,
+    ) -> Result<()> {
+        let len = self.total_len(gradients);
+        self.time("accumulate", format!("{len}"), 0, 3 * len, |ops| {
+            ops.accumulate(sums, gradients, scale, write)
+        })
+    }
+
     fn global_norm(
         &mut self,
         gradients: &[&O::Tensor],

@@ -292,6 +292,16 @@ pub trait Ops: Device {
         write: Write,
     ) -> Result<()>;
 
+    /// sum = scale·g for each of `sums` and its gradient; with [`Write::Accumulate`], sum += scale·g.
+    /// At a scale of 1/K that is the mean of K gradients.
+    fn accumulate(
+        &mut self,
+        sums: &mut [&mut Self::Tensor],
+        gradients: &[&Self::Tensor],
+        scale: f64,
+        write: Write,
+    ) -> Result<()>;
+
     /// norm\[0\] = ‖all gradients together‖₂, norm\[1\] = min(1, `max_norm` / norm\[0\]): what
     /// [`Ops::sgd`] multiplies gradients by. Without `max_norm`, norm\[1\] = 1.
     ///

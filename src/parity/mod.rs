@@ -5,6 +5,7 @@
 //! of roundings between its inputs and it ([`bounds`]). Outputs start as NaN and have guard
 //! elements behind them, so that an element not written, or written where none belongs, fails.
 
+mod accumulate;
 mod adam;
 pub mod bounds;
 mod copy_within;
@@ -38,7 +39,7 @@ pub use subject::Subject;
 type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
 
 /// Every op with its cases, in the order of the trait's methods.
-fn cases<O: Subject>() -> [(&'static str, Cases<O>); 18] {
+fn cases<O: Subject>() -> [(&'static str, Cases<O>); 19] {
     [
         ("matmul", matmul::cases),
         ("tanh", tanh::cases),
@@ -53,6 +54,7 @@ fn cases<O: Subject>() -> [(&'static str, Cases<O>); 18] {
         ("softmax_backward", softmax_backward::cases),
         ("cross_entropy", cross_entropy::cases),
         ("sum_rows", sum_rows::cases),
+        ("accumulate", accumulate::cases),
         ("global_norm", global_norm::cases),
         ("sgd", sgd::cases),
         ("momentum", momentum::cases),

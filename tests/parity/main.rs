@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accumulate;
 mod adam;
 mod copy_within;
 mod cross_entropy;

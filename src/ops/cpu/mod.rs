@@ -1,5 +1,6 @@
 //! The CPU reference: each op as its formula, generic over f32 and f64.
 
+mod accumulate;
 mod adam;
 mod copy_within;
 mod cross_entropy;
@@ -163,6 +164,16 @@ impl<F: Element> Ops for Cpu<F> {
         write: Write,
     ) -> Result<()> {
         sum_rows::sum_rows(&x.0.0, x.1, &mut out.0, write, self.threads())
+    }
+
+    fn accumulate(
+        &mut self,
+        sums: &mut [&mut CpuTensor<F>],
+        gradients: &[&CpuTensor<F>],
+        scale: f64,
+        write: Write,
+    ) -> Result<()> {
+        accumulate::accumulate(sums, gradients, scale, write, self.threads())
     }
 
     fn global_norm(

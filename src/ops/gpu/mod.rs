@@ -1,5 +1,6 @@
 //! The host sides: parameters, bindings, checks, choice of variant and grid of each kernel.
 
+mod accumulate;
 mod adam;
 mod copy_within;
 mod cross_entropy;
@@ -27,6 +28,7 @@ use crate::error::Result;
 
 /// Every op by name, with the kernels that it may use.
 pub static KERNELS: &[(&str, &[&Kernel])] = &[
+    ("accumulate", accumulate::KERNELS),
     ("adam", adam::KERNELS),
     ("copy_within", copy_within::KERNELS),
     ("cross_entropy", cross_entropy::KERNELS),
@@ -166,6 +168,16 @@ impl Ops for Gpu {
         write: Write,
     ) -> Result<()> {
         sum_rows::sum_rows(self, x, out, write)
+    }
+
+    fn accumulate(
+        &mut self,
+        sums: &mut [&mut GpuTensor],
+        gradients: &[&GpuTensor],
+        scale: f64,
+        write: Write,
+    ) -> Result<()> {
+        accumulate::accumulate(self, sums, gradients, scale, write)
     }
 
     fn global_norm(
