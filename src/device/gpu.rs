@@ -1,5 +1,6 @@
 //! A GPU through wgpu: buffers, pipelines and bind groups, made once and kept.
 
+mod buffer;
 mod timestamps;
 
 use std::collections::{HashMap, HashSet};
@@ -11,6 +12,8 @@ use super::recorder::Recorder;
 use super::tokens::{Segments, TokenIndex};
 use super::{Device, Purpose, check_range};
 use crate::error::{Error, Result};
+pub(crate) use buffer::Buffer;
+use buffer::{Allocation, ByteRange, buffer_bytes, offsets_within};
 use timestamps::Timer;
 
 /// Bytes of a uniform slot: every adapter aligns uniform bindings to 256 or less.
@@ -21,9 +24,6 @@ const SLOTS: u64 = 256;
 const MAX_BINDINGS: usize = 6;
 /// Most words of a parameter struct.
 const MAX_WORDS: usize = 24;
-
-/// Bytes that every adapter lets a storage binding begin at a multiple of.
-const ALIGNMENT: u64 = 256;
 
 /// A tensor in device memory.
 #[derive(Debug)]
@@ -54,62 +54,6 @@ pub(crate) struct GpuIndex {
     pub segments: Segments,
     pub starts: Buffer,
     pub of_token: Buffer,
-}
-
-/// The range of an allocation that a tensor is, and that kernels see of it.
-#[derive(Debug)]
-pub(crate) struct Buffer {
-    allocation: Arc<Allocation>,
-    range: ByteRange,
-}
-
-/// Bytes of an allocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct ByteRange {
-    allocation: u64,
-    offset: u64,
-    size: u64,
-}
-
-/// A wgpu buffer with a number that tells it from every other of its device.
-#[derive(Debug)]
-struct Allocation {
-    raw: wgpu::Buffer,
-    id: u64,
-    /// Ids of dropped allocations, whose bind groups are to go.
-    dropped: Arc<Mutex<Vec<u64>>>,
-}
-
-impl Drop for Allocation {
-    fn drop(&mut self) {
-        lock(&self.dropped).push(self.id);
-    }
-}
-
-impl Buffer {
-    /// Does `next` begin where this range ends, but for alignment?
-    pub fn is_followed_by(&self, next: &Buffer) -> bool {
-        let end = (self.range.offset + self.range.size).next_multiple_of(ALIGNMENT);
-        (self.range.allocation, end) == (next.range.allocation, next.range.offset)
-    }
-
-    /// Elements from this range's begin to that of `later`, in the same allocation.
-    pub fn elements_to(&self, later: &Buffer) -> usize {
-        ((later.range.offset - self.range.offset) / 4) as usize
-    }
-
-    /// The range from this one's begin to the end of `last`, which is not before it in the same
-    /// allocation.
-    pub fn through(&self, last: &Buffer) -> Buffer {
-        let end = last.range.offset + last.range.size;
-        Buffer {
-            allocation: self.allocation.clone(),
-            range: ByteRange {
-                size: end - self.range.offset,
-                ..self.range
-            },
-        }
-    }
 }
 
 /// A mutex's content, also after a panic elsewhere: it holds plain lists and messages.
@@ -433,7 +377,7 @@ impl Gpu {
     fn alloc_buffer(&mut self, label: &str, words: usize) -> Result<Buffer> {
         let bytes = buffer_bytes(words);
         let allocation = self.allocate(label, bytes)?;
-        Ok(range_of(&allocation, 0, bytes))
+        Ok(Buffer::new(&allocation, 0, bytes))
     }
 
     fn allocate(&mut self, label: &str, bytes: u64) -> Result<Arc<Allocation>> {
@@ -589,7 +533,7 @@ impl Device for Gpu {
             let end = ranges.clone().map(|(offset, _, bytes)| offset + bytes);
             let allocation = self.allocate(label, end.max().unwrap_or_default())?;
             group.extend(ranges.map(|(offset, len, bytes)| GpuTensor {
-                buffer: range_of(&allocation, offset, bytes),
+                buffer: Buffer::new(&allocation, offset, bytes),
                 len,
             }));
         }
@@ -673,57 +617,5 @@ impl Device for Gpu {
         let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
         self.check_failure()?;
         polled.map(drop).map_err(|e| self.device_error(e))
-    }
-}
-
-/// Bytes of a buffer of `words`: whole vec4s, so that kernels that read a tensor as such can reach
-/// its last element.
-fn buffer_bytes(words: usize) -> u64 {
-    (words.max(1) as u64).next_multiple_of(4).saturating_mul(4)
-}
-
-fn range_of(allocation: &Arc<Allocation>, offset: u64, size: u64) -> Buffer {
-    Buffer {
-        range: ByteRange {
-            allocation: allocation.id,
-            offset,
-            size,
-        },
-        allocation: allocation.clone(),
-    }
-}
-
-/// Where the first tensors begin in a buffer of at most `limit` bytes: as many as fit, at least one.
-fn offsets_within(limit: u64, tensors: &[(&'static str, usize)]) -> Vec<u64> {
-    let mut offsets = vec![0];
-    let mut end = tensors.first().map_or(0, |(_, len)| buffer_bytes(*len));
-    for (_, len) in tensors.iter().skip(1) {
-        let offset = end.checked_next_multiple_of(ALIGNMENT);
-        match offset.and_then(|o| Some((o, o.checked_add(buffer_bytes(*len))?))) {
-            Some((offset, next)) if next <= limit => {
-                offsets.push(offset);
-                end = next;
-            }
-            _ => break,
-        }
-    }
-    offsets
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_is_cut_where_the_limit_is_reached() {
-        let tensors = [("a", 1), ("b", 65), ("c", 64), ("d", 1000), ("e", 1)];
-        assert_eq!(offsets_within(1 << 20, &tensors), [0, 256, 768, 1024, 5120]);
-        // b ends at 256 + 272 bytes, c at 768 + 256.
-        assert_eq!(offsets_within(528, &tensors), [0, 256]);
-        assert_eq!(offsets_within(527, &tensors), [0]);
-        assert_eq!(offsets_within(1024, &tensors), [0, 256, 768]);
-        // What does not fit at all is refused when it is allocated.
-        assert_eq!(offsets_within(100, &tensors[3..]), [0]);
-        assert_eq!(offsets_within(u64::MAX, &[("a", usize::MAX / 8); 2]), [0]);
     }
 }

@@ -389,7 +389,7 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
         write: Write,
     ) -> Result<()> {
         let len = self.total_len(gradients);
-        self.time("accumulate", format!("{len}"), 0, 3 * len, |ops| {
+        self.time("accumulate", len, 2 * len, 3 * len, |ops| {
             ops.accumulate(sums, gradients, scale, write)
         })
     }

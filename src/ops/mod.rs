@@ -343,7 +343,7 @@ pub trait Ops: Device {
     /// `moments` and its gradient.
     ///
     /// `rate` holds what changes from step to step: the rate η, η / (1 − β₁ᵗ) and 1 / √(1 − β₂ᵗ).
-    /// Weight decay is λ where it is decoupled, else λ₂ ([`Adam::decays`]).
+    /// Weight decay is λ where it is decoupled, else λ₂; the other is 0.
     fn adam(
         &mut self,
         weights: &mut [&mut Self::Tensor],
