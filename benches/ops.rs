@@ -4,10 +4,12 @@
 //!
 //!     cargo bench --bench ops -- cpu::matmul
 //!     cargo bench --bench ops -- gpu
+//!     cargo bench --bench ops -- matmul_variants
 
 use bptt::bench::{EVERYDAY, size_of_workload, tokens};
 use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
+use bptt::ops::gpu::variants;
 use bptt::ops::{
     Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, embedding_partials, norm_partials,
 };
@@ -299,6 +301,30 @@ on_both_devices! {
     matmul tanh tanh_backward rnn rnn_backward embedding embedding_backward softmax_cross_entropy
     mean_loss softmax softmax_backward cross_entropy sum_rows accumulate
     global_norm sgd momentum adam copy_within
+}
+
+/// M, K, N of products that variants are compared on: large, of few rows, and a weight gradient.
+const SHAPES: [(usize, usize, usize); 3] = [(1024, 1024, 1024), (32, 256, 256), (256, 2048, 256)];
+
+/// Every variant of the product with every shape.
+fn variants_and_shapes() -> impl Iterator<Item = (&'static str, (usize, usize, usize))> {
+    let of_shape = |shape| variants("matmul").iter().map(move |k| (k.name, shape));
+    SHAPES.into_iter().flat_map(of_shape)
+}
+
+#[divan::bench(args = variants_and_shapes(), sample_count = 20)]
+fn matmul_variants(
+    bencher: divan::Bencher,
+    (variant, (m, k, n)): (&'static str, (usize, usize, usize)),
+) {
+    let mut bench = Bench::new(open_gpu(), "matmul", "char");
+    bench.ops.force_variant("matmul", Some(variant));
+    let (a, b) = (bench.tensor(m * k), bench.tensor(k * n));
+    let mut c = bench.zeros(m * n);
+    bench.time(bencher, 2 * m * k * n, |ops| {
+        let (a, b) = ((&a, Matrix::new(m, k)), (&b, Matrix::new(k, n)));
+        ops.matmul(a, b, None, (&mut c, Matrix::new(m, n)), Write::Overwrite)
+    });
 }
 
 fn open_gpu() -> Gpu {

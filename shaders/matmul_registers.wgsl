@@ -3,7 +3,8 @@
 //   c[i, j] = Σ_k a[i, k]·b[k, j] + bias[j] (+ c[i, j])
 //
 // op(A) is [m, k], op(B) is [k, n], C is [m, n] row-major; strides express transposition, and one
-// stride of each operand is 1.
+// stride of each operand is 1. With a k_batch, matrix p of the batch is the sum over the k_batch
+// k's from p·k_batch on: a part of a product that is cut along k (matmul_sum.wgsl adds the parts).
 //
 // Work: one lane computes an 8×8 tile of C in sixteen named accumulators (an indexed array would
 // stay in memory on lavapipe); tiles are numbered along n first, then m, then the batch. Along k,
@@ -28,6 +29,7 @@ struct Params {
     b_batch: u32,
     c_offset: u32,
     c_batch: u32,
+    k_batch: u32,
     has_bias: u32,
     accumulate: u32,
 }
@@ -109,6 +111,8 @@ fn main(
     let column = (tile % tiles_n) * TILE;
     let a_base = params.a_offset + matrix * params.a_batch;
     let b_base = params.b_offset + matrix * params.b_batch;
+    let first_k = matrix * params.k_batch;
+    let end = select(params.k, min(params.k, first_k + params.k_batch), params.k_batch != 0u);
     let last_row = params.m - 1u;
     let last_column = params.n - 1u;
     let a0_at = a_base + min(row + 0u, last_row) * params.a_row;
@@ -145,7 +149,7 @@ fn main(
     var right6 = vec4<f32>();
     var left7 = vec4<f32>();
     var right7 = vec4<f32>();
-    for (var k = 0u; k < params.k; k += 4u) {
+    for (var k = first_k; k < end; k += 4u) {
         // Eight rows of A, four k's each.
         var x0: vec4<f32>;
         var x1: vec4<f32>;
@@ -220,9 +224,9 @@ fn main(
             w3_left = vec4(column0.w, column1.w, column2.w, column3.w);
             w3_right = vec4(column4.w, column5.w, column6.w, column7.w);
         }
-        if !ALIGNED && k + 4u > params.k {
+        if !ALIGNED && k + 4u > end {
             // The last k's are fewer: what was read beyond them counts as 0.
-            let inside = vec4(k, k + 1u, k + 2u, k + 3u) < vec4(params.k);
+            let inside = vec4(k, k + 1u, k + 2u, k + 3u) < vec4(end);
             x0 = select(vec4<f32>(), x0, inside);
             x1 = select(vec4<f32>(), x1, inside);
             x2 = select(vec4<f32>(), x2, inside);

@@ -101,13 +101,13 @@ fn every_shader_is_a_kernel_of_its_op() {
             .iter()
             .flat_map(|(op, kernels)| kernels.iter().map(move |k| (op, k)))
     };
-    let listed = names(kernels().map(|(_, kernel)| kernel.name));
+    let listed = names(kernels().map(|(_, kernel)| kernel.file));
     let mut errors = differences("KERNELS", &listed, &shaders);
     for (op, kernel) in kernels() {
         let path = format!(
             "{}/shaders/{}.wgsl",
             env!("CARGO_MANIFEST_DIR"),
-            kernel.name
+            kernel.file
         );
         let file = std::fs::read_to_string(path).unwrap_or_default();
         if file != kernel.source {

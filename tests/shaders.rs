@@ -281,15 +281,15 @@ fn a_wrong_shader_is_reported() {
         "WORKGROUP_SIZE",
     );
     assert_reported(
-        "matmul",
-        "@workgroup_size(256)",
-        "@workgroup_size(512)",
+        "matmul_128",
+        "@workgroup_size(LANES)",
+        "@workgroup_size(LANES, 2)",
         "512 invocations",
     );
     assert_reported(
-        "matmul",
-        "array<f32, 1024>",
-        "array<f32, 4096>",
+        "matmul_128",
+        "STAGED: u32 = 2u",
+        "STAGED: u32 = 4u",
         "32768 bytes",
     );
 }

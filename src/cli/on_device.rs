@@ -35,7 +35,11 @@ pub fn on_device<J: Job>(
             if gpu.is_software() {
                 check_host(plan, &gpu)?;
             }
-            job.run(&mut gpu)
+            let done = job.run(&mut gpu);
+            for choice in gpu.choices() {
+                note(&format!("kernel: {choice}"));
+            }
+            done
         }
     }
 }

@@ -10,6 +10,7 @@ use super::adapter;
 use super::kernel::{Access, Kernel, Params, grid};
 use super::recorder::Recorder;
 use super::tokens::{Segments, TokenIndex};
+use super::trials::Trials;
 use super::{Device, Purpose, check_range};
 use crate::error::{Error, Result};
 pub(crate) use buffer::Buffer;
@@ -90,10 +91,12 @@ pub struct Gpu {
     pipeline_of: HashMap<(&'static str, u32), usize>,
     sources: HashMap<&'static str, String>,
     variants: HashMap<&'static str, &'static Kernel>,
+    pub(super) trials: Trials,
     bindings: HashMap<BindingKey, Binding>,
     uniforms: Vec<wgpu::Buffer>,
     free_slots: Vec<u64>,
     staging: Option<wgpu::Buffer>,
+    scratch: Option<GpuTensor>,
     next_id: u64,
     dropped: Arc<Mutex<Vec<u64>>>,
     /// The first error that the device reported outside an error scope.
@@ -141,6 +144,7 @@ impl Gpu {
         Ok(Gpu {
             device,
             queue,
+            trials: Trials::new(info.device_type != wgpu::DeviceType::Cpu),
             info,
             limits,
             recorder: Recorder::default(),
@@ -153,6 +157,7 @@ impl Gpu {
             uniforms: Vec::new(),
             free_slots: Vec::new(),
             staging: None,
+            scratch: None,
             next_id: 1,
             dropped: Arc::default(),
             failure,
@@ -179,6 +184,7 @@ impl Gpu {
     pub fn replace_kernel(&mut self, name: &'static str, source: String) {
         self.sources.insert(name, source);
         self.pipeline_of.retain(|(kernel, _), _| *kernel != name);
+        self.forget_choices();
     }
 
     /// Runs `op` by the kernel of this name from now on, whatever suits the adapter best; [`None`]
@@ -439,6 +445,20 @@ impl Gpu {
                 .write_buffer(&buffer.allocation.raw, offset, bytes);
         }
         Ok(())
+    }
+
+    /// `len` elements of unknown content that no op keeps anything in beyond its end. Allocated at
+    /// first use and kept, if [`Gpu::put_scratch`] gives it back.
+    pub(crate) fn take_scratch(&mut self, len: usize) -> Result<GpuTensor> {
+        match self.scratch.take().filter(|scratch| scratch.len >= len) {
+            Some(scratch) => Ok(scratch),
+            None => self.alloc(Purpose::Scratch, "scratch", len),
+        }
+    }
+
+    /// Keeps scratch memory for the next op.
+    pub(crate) fn put_scratch(&mut self, scratch: GpuTensor) {
+        self.scratch = Some(scratch);
     }
 
     fn device_error(&self, message: impl ToString) -> Error {

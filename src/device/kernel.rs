@@ -38,8 +38,10 @@ pub(crate) use params;
 /// A WGSL file and what the host knows of it.
 #[derive(Debug)]
 pub struct Kernel {
-    /// The file's name without `.wgsl`.
+    /// The file's name without `.wgsl`, unless several kernels are made of one file.
     pub name: &'static str,
+    /// The file's name without `.wgsl`.
+    pub file: &'static str,
     /// The file.
     pub source: &'static str,
     /// The parameter struct's fields; empty for a kernel without.
@@ -53,21 +55,28 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel with parameters `P`.
+    /// A kernel with parameters `P`, named like its file.
     pub const fn new<P: Params>(
-        name: &'static str,
+        file: &'static str,
         source: &'static str,
         bindings: &'static [(&'static str, Access)],
         overrides: &'static [(&'static str, f64)],
     ) -> Self {
         Kernel {
-            name,
+            name: file,
+            file,
             source,
             fields: P::FIELDS,
             bindings,
             overrides,
             switches: &[],
         }
+    }
+
+    /// The same by another name: one of the kernels that a file is compiled to, which differ in
+    /// their overrides.
+    pub const fn named(self, name: &'static str) -> Self {
+        Kernel { name, ..self }
     }
 
     /// The same with switches: each setting of them is compiled on its own, so that what is

@@ -14,6 +14,7 @@ pub mod profiled;
 mod recorder;
 pub mod stopwatch;
 pub mod tokens;
+pub mod trials;
 
 pub use cpu::Cpu;
 pub use gpu::Gpu;

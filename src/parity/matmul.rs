@@ -4,7 +4,8 @@ use super::subject::Subject;
 use crate::error::Result;
 use crate::ops::{Matrix, Ops, Write};
 
-/// M, N, K: one, primes, and the edges of tiles of 8, 16 and 64.
+/// M, N, K: one, none, primes, the edges of tiles of 8, 32, 64 and 128 and of the 16 k's that are
+/// staged at a time, and of the length from which a sum is cut.
 const SIZES: &[(usize, usize, usize)] = &[
     (1, 1, 1),
     (1, 7, 3),
@@ -19,6 +20,16 @@ const SIZES: &[(usize, usize, usize)] = &[
     (97, 131, 101),
     (10, 418, 100),
     (257, 3, 1031),
+    (3, 2, 0),
+    (31, 33, 15),
+    (32, 32, 32),
+    (33, 31, 33),
+    (127, 129, 17),
+    (128, 128, 16),
+    (129, 127, 31),
+    (20, 36, 511),
+    (12, 40, 512),
+    (21, 35, 513),
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
@@ -41,6 +52,21 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
             product(harness, a, b, Matrix::new(m, n), with_bias, write)?;
         }
     }
+    // Rows that begin at a multiple of four elements in both operands, and in one of them.
+    for (a_offset, b_offset) in [(0, 0), (1, 0), (0, 2), (3, 3)] {
+        let (a, b) = (Matrix::new(36, 24).at(a_offset), Matrix::new(24, 44));
+        let c = Matrix::new(36, 44);
+        product(harness, a, b.at(b_offset), c, true, Write::Overwrite)?;
+        let (a, b) = (
+            Matrix::new(24, 36).at(a_offset).t(),
+            Matrix::new(44, 24).t(),
+        );
+        product(harness, a, b.at(b_offset), c, false, Write::Accumulate)?;
+    }
+    // A long sum in the midst of its tensors.
+    let (a, b) = (Matrix::new(523, 6).at(5).t(), Matrix::new(523, 9).at(2));
+    let c = Matrix::new(6, 9).at(3);
+    product(harness, a, b, c, true, Write::Accumulate)?;
     // Batches: packed, with gaps, with a shared operand; all with offsets.
     for (batch, b_stride) in [(3, 35), (2, 41), (5, 0)] {
         let a = Matrix::new(6, 5).at(2).batched(batch, 31);

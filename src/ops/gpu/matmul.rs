@@ -1,8 +1,13 @@
-//! Host side of `matmul.wgsl` (tiles in workgroup memory, for GPUs) and `matmul_registers.wgsl`
-//! (no barrier, for adapters that compute on the CPU).
+//! Host side of `matmul.wgsl` (tiles in workgroup memory, for GPUs), `matmul_registers.wgsl` (no
+//! barrier, for adapters that compute on the CPU) and `matmul_sum.wgsl` (adds partial products).
+//!
+//! What decides the bits of a result is decided by the adapter's kind and the shape alone: registers
+//! or tiles, and the cut along k. The tile's size does not: it may be found by trial.
+
+mod trial;
 
 use crate::device::Gpu;
-use crate::device::gpu::GpuTensor;
+use crate::device::gpu::{Buffer, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Access, Kernel, params};
 use crate::error::Result;
@@ -25,31 +30,136 @@ params! {
         b_batch: u32,
         c_offset: u32,
         c_batch: u32,
+        k_batch: u32,
+        has_bias: u32,
+        accumulate: u32,
+    }
+}
+
+params! {
+    /// See `shaders/matmul_sum.wgsl`.
+    SumParams {
+        m: u32,
+        n: u32,
+        count: u32,
+        c_offset: u32,
         has_bias: u32,
         accumulate: u32,
     }
 }
 
 const BINDINGS: &[(&str, Access)] = &[("a", Read), ("b", Read), ("bias", Read), ("c", ReadWrite)];
+const SWITCHES: &[&str] = &["A_ALONG_K", "B_ALONG_N", "ALIGNED"];
 /// Lanes of a workgroup of the register variant, one tile each.
 const LANES: usize = 16;
+/// Lanes of a workgroup of the sum.
+const SUM_LANES: usize = 64;
 
-static TILED: Kernel = Kernel::new::<Params>(
-    "matmul",
-    include_str!("../../../shaders/matmul.wgsl"),
-    BINDINGS,
-    &[],
-);
+/// `matmul.wgsl` for tiles of one size.
+const fn tiled(name: &'static str, overrides: &'static [(&'static str, f64)]) -> Kernel {
+    let source = include_str!("../../../shaders/matmul.wgsl");
+    Kernel::new::<Params>("matmul", source, BINDINGS, overrides)
+        .named(name)
+        .with_switches(SWITCHES)
+}
+
+static TILE_32: Kernel = tiled("matmul_32", &[("TILE", 32.0)]);
+static TILE_64: Kernel = tiled("matmul_64", &[("TILE", 64.0)]);
+static TILE_128: Kernel = tiled("matmul_128", &[("TILE", 128.0)]);
 static REGISTERS: Kernel = Kernel::new::<Params>(
     "matmul_registers",
     include_str!("../../../shaders/matmul_registers.wgsl"),
     BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
 )
-.with_switches(&["A_ALONG_K", "B_ALONG_N", "ALIGNED"]);
+.with_switches(SWITCHES);
+static SUM: Kernel = Kernel::new::<SumParams>(
+    "matmul_sum",
+    include_str!("../../../shaders/matmul_sum.wgsl"),
+    &[("parts", Read), ("bias", Read), ("c", ReadWrite)],
+    &[("WORKGROUP_SIZE", SUM_LANES as f64)],
+);
+
+/// The tiles in workgroup memory. Any adapter can run each: they keep to WebGPU's least limits.
+static TILES: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128];
 
 /// Every variant.
-pub static KERNELS: &[&Kernel] = &[&TILED, &REGISTERS];
+pub static VARIANTS: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128, &REGISTERS];
+
+/// Every variant, and the sum that all of them need.
+pub static KERNELS: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128, &REGISTERS, &SUM];
+
+/// Rows and columns of the tile of C that a workgroup of `kernel`, or a lane of the register
+/// variant, computes.
+fn side(kernel: &Kernel) -> usize {
+    match kernel.overrides {
+        [("TILE", side)] => *side as usize,
+        _ => 8,
+    }
+}
+
+/// M, N, K and the batch of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    m: usize,
+    n: usize,
+    k: usize,
+    batch: usize,
+}
+
+impl Shape {
+    /// Tiles of C with this side.
+    fn tiles(&self, side: usize) -> usize {
+        self.m.div_ceil(side) * self.n.div_ceil(side) * self.batch
+    }
+}
+
+/// Workgroups that fill a GPU: about one for each multiprocessor of a large one.
+const FILLING: usize = 128;
+/// Side of the tiles that [`FILLING`] counts in [`Cut`].
+const CUT_SIDE: usize = 64;
+/// Fewest k's of a part, and most parts: each costs writing and reading M·N elements.
+const MIN_DEPTH: usize = 128;
+const MAX_PARTS: usize = 16;
+/// Fewest k's from which on a cut outweighs a second dispatch.
+const CUT_FROM: usize = 4 * MIN_DEPTH;
+/// k's that kernels take at a time: parts are multiples of it.
+const DEPTH: usize = 16;
+/// Elements of all parts together: each has at most as many as its tiles.
+const MAX_PART_ELEMENTS: usize = FILLING * CUT_SIDE * CUT_SIDE;
+
+/// A long sum for a small C, cut along k into parts that are computed side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    parts: usize,
+    /// k's of a part; the last has the rest.
+    depth: usize,
+}
+
+impl Cut {
+    /// By the shape alone: the order of sums depends on it.
+    fn of(shape: Shape) -> Option<Self> {
+        let tiles = shape.tiles(CUT_SIDE);
+        if shape.batch > 1 || tiles == 0 || shape.k < CUT_FROM {
+            return None;
+        }
+        let parts = (FILLING / tiles).min(shape.k / MIN_DEPTH).min(MAX_PARTS);
+        let depth = shape.k.div_ceil(parts.max(1)).next_multiple_of(DEPTH);
+        let parts = shape.k.div_ceil(depth);
+        (parts > 1).then_some(Cut { parts, depth })
+    }
+}
+
+/// The operands of a product, checked.
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    shape: Shape,
+    a: (&'a Buffer, Matrix),
+    b: (&'a Buffer, Matrix),
+    bias: Option<&'a Buffer>,
+    c: (&'a Buffer, Matrix),
+    write: Write,
+}
 
 /// See [`crate::ops::Ops::matmul`].
 pub fn matmul(
@@ -66,12 +176,91 @@ pub fn matmul(
         bias.map(GpuTensor::len),
         (c.0.len(), c.1),
     )?;
-    let (a_strides, b_strides) = (a.1.strides(), b.1.strides());
-    let params = Params {
+    let batch = c.1.batch;
+    let product = Product {
+        shape: Shape { m, n, k, batch },
+        a: (&a.0.buffer, a.1),
+        b: (&b.0.buffer, b.1),
+        bias: bias.map(|bias| &bias.buffer),
+        c: (&c.0.buffer, c.1),
+        write,
+    };
+    let kernel = kernel(gpu, product.shape)?;
+    run(gpu, kernel, &product)
+}
+
+/// The variant for a shape.
+fn kernel(gpu: &mut Gpu, shape: Shape) -> Result<&'static Kernel> {
+    if let Some(forced) = gpu.forced_variant("matmul") {
+        return Ok(forced);
+    }
+    if gpu.tries_variants() {
+        return trial::choose(gpu, shape);
+    }
+    if gpu.is_software() {
+        return Ok(&REGISTERS);
+    }
+    Ok(suited(shape, TILES))
+}
+
+/// The largest of `tiles` (which are in ascending order) of which the product fills a GPU, and
+/// more than half of which its smaller side fills; else the smallest.
+fn suited(shape: Shape, tiles: &[&'static Kernel]) -> &'static Kernel {
+    let parts = Cut::of(shape).map_or(1, |cut| cut.parts);
+    let fits = |tile: &&&'static Kernel| {
+        let side = side(tile);
+        shape.tiles(side) * parts >= FILLING && 2 * shape.m.min(shape.n) > side
+    };
+    let largest = tiles.iter().rfind(fits);
+    largest.or(tiles.first()).copied().unwrap_or(&TILE_64)
+}
+
+/// Dispatches a product by `kernel`: at once, or its parts and their sum.
+fn run(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product) -> Result<()> {
+    let Some(cut) = Cut::of(product.shape) else {
+        dispatch(gpu, kernel, product, 0);
+        return Ok(());
+    };
+    let (m, n) = (product.shape.m, product.shape.n);
+    let scratch = gpu.take_scratch(MAX_PART_ELEMENTS)?;
+    let parts = Matrix::new(m, n).batched(cut.parts, m * n);
+    let partial = Product {
+        shape: Shape {
+            batch: cut.parts,
+            ..product.shape
+        },
+        // All parts read the same operands, from other k's on.
+        a: (product.a.0, product.a.1.batched(cut.parts, 0)),
+        b: (product.b.0, product.b.1.batched(cut.parts, 0)),
+        bias: None,
+        c: (&scratch.buffer, parts),
+        write: Write::Overwrite,
+    };
+    dispatch(gpu, kernel, &partial, cut.depth);
+    let params = SumParams {
         m: m as u32,
         n: n as u32,
-        k: k as u32,
-        batch: c.1.batch as u32,
+        count: cut.parts as u32,
+        c_offset: product.c.1.offset as u32,
+        has_bias: u32::from(product.bias.is_some()),
+        accumulate: u32::from(product.write == Write::Accumulate),
+    };
+    let bias = product.bias.unwrap_or(&scratch.buffer);
+    let buffers = [&scratch.buffer, bias, product.c.0];
+    gpu.dispatch(&SUM, &params, &buffers, (m * n).div_ceil(SUM_LANES));
+    gpu.put_scratch(scratch);
+    Ok(())
+}
+
+/// One dispatch; with a `k_batch` that is not 0, each matrix of the batch has k's of its own.
+fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product, k_batch: usize) {
+    let Product { shape, a, b, c, .. } = product;
+    let (a_strides, b_strides) = (a.1.strides(), b.1.strides());
+    let params = Params {
+        m: shape.m as u32,
+        n: shape.n as u32,
+        k: shape.k as u32,
+        batch: shape.batch as u32,
         a_offset: a.1.offset as u32,
         a_row: a_strides.0 as u32,
         a_col: a_strides.1 as u32,
@@ -82,32 +271,28 @@ pub fn matmul(
         b_batch: b.1.batch_stride as u32,
         c_offset: c.1.offset as u32,
         c_batch: c.1.batch_stride as u32,
-        has_bias: u32::from(bias.is_some()),
-        accumulate: u32::from(write == Write::Accumulate),
+        k_batch: k_batch as u32,
+        has_bias: u32::from(product.bias.is_some()),
+        accumulate: u32::from(product.write == Write::Accumulate),
     };
-    let suited = if gpu.is_software() {
-        &REGISTERS
+    let tiles = shape.tiles(side(kernel));
+    let workgroups = if kernel.name == REGISTERS.name {
+        tiles.div_ceil(LANES)
     } else {
-        &TILED
-    };
-    let kernel = gpu.forced_variant("matmul").unwrap_or(suited);
-    let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side) * c.1.batch;
-    let workgroups = if kernel.name == TILED.name {
-        tiles(64)
-    } else {
-        tiles(8).div_ceil(LANES)
+        tiles
     };
     // Without a bias, A stands in for the binding, which is not read then.
-    let bias = bias.unwrap_or(a.0);
-    let buffers = [&a.0.buffer, &b.0.buffer, &bias.buffer, &c.0.buffer];
-    let aligned = is_aligned(a.1) && is_aligned(b.1) && k.is_multiple_of(4);
-    let switches = if kernel.switches.is_empty() {
-        0
-    } else {
-        u32::from(!a.1.transposed) | u32::from(!b.1.transposed) << 1 | u32::from(aligned) << 2
-    };
-    gpu.dispatch_switched(kernel, switches, &params, &buffers, workgroups);
-    Ok(())
+    let bias = product.bias.unwrap_or(a.0);
+    let aligned = is_aligned(a.1) && is_aligned(b.1) && shape.k.is_multiple_of(4);
+    let switches = [!a.1.transposed, !b.1.transposed, aligned];
+    let switches = (0..).zip(switches).map(|(i, on)| u32::from(on) << i).sum();
+    gpu.dispatch_switched(
+        kernel,
+        switches,
+        &params,
+        &[a.0, b.0, bias, c.0],
+        workgroups,
+    );
 }
 
 /// Does every row as stored begin at a multiple of four elements?

@@ -53,7 +53,7 @@ pub static KERNELS: &[(&str, &[&Kernel])] = &[
 pub fn variants(op: &str) -> &'static [&'static Kernel] {
     match op {
         "embedding" => embedding::KERNELS,
-        "matmul" => matmul::KERNELS,
+        "matmul" => matmul::VARIANTS,
         "rnn" => rnn::KERNELS,
         "rnn_backward" => rnn_backward::KERNELS,
         "softmax_cross_entropy" => softmax_cross_entropy::KERNELS,
