@@ -10,7 +10,8 @@
 // stay in memory on lavapipe); tiles are numbered along n first, then m, then the batch. Along k,
 // four columns of A and rows of B are taken at a time. Both operands are read as vec4s along the
 // side that they are contiguous on: a load costs a loop over the lanes there, whatever its width.
-// Where a row does not begin at a multiple of four elements, two loads are shifted together.
+// Where a row does not begin at a multiple of four elements, two loads are shifted together, of
+// which one serves the neighbouring elements too.
 // Rows beyond the edge are clamped, columns beyond it read what follows; neither is stored.
 // Each c is summed in ascending k by one lane: the order is fixed.
 
@@ -56,22 +57,52 @@ fn shifted(low: vec4<f32>, high: vec4<f32>, shift: u32) -> vec4<f32> {
     return select(first, vec4(first.z, first.w, last.x, last.y), shift >= 2u);
 }
 
-// Elements i … i + 3 of A.
-fn a4(i: u32) -> vec4<f32> {
-    let low = a[i / 4u];
-    if ALIGNED {
-        return low;
-    }
-    return shifted(low, a[i / 4u + 1u], i % 4u);
+struct Eight {
+    left: vec4<f32>,
+    right: vec4<f32>,
 }
 
-// Elements i … i + 3 of B.
-fn b4(i: u32) -> vec4<f32> {
-    let low = b[i / 4u];
+// Elements i … i + 7 of A.
+fn a8(i: u32) -> Eight {
+    let low = a[i / 4u];
+    let middle = a[i / 4u + 1u];
     if ALIGNED {
-        return low;
+        return Eight(low, middle);
     }
-    return shifted(low, b[i / 4u + 1u], i % 4u);
+    let high = a[i / 4u + 2u];
+    return Eight(shifted(low, middle, i % 4u), shifted(middle, high, i % 4u));
+}
+
+// Elements i … i + 7 of B.
+fn b8(i: u32) -> Eight {
+    let low = b[i / 4u];
+    let middle = b[i / 4u + 1u];
+    if ALIGNED {
+        return Eight(low, middle);
+    }
+    let high = b[i / 4u + 2u];
+    return Eight(shifted(low, middle, i % 4u), shifted(middle, high, i % 4u));
+}
+
+// Elements i … i + 3 of A; `before` is the vec4 that the first of them is in, and becomes that of
+// element i + 4.
+fn next_a4(i: u32, before: ptr<function, vec4<f32>>) -> vec4<f32> {
+    if ALIGNED {
+        return a[i / 4u];
+    }
+    let low = *before;
+    *before = a[i / 4u + 1u];
+    return shifted(low, *before, i % 4u);
+}
+
+// Elements i … i + 3 of B, likewise.
+fn next_b4(i: u32, before: ptr<function, vec4<f32>>) -> vec4<f32> {
+    if ALIGNED {
+        return b[i / 4u];
+    }
+    let low = *before;
+    *before = b[i / 4u + 1u];
+    return shifted(low, *before, i % 4u);
 }
 
 fn store(row: u32, column: u32, base: u32, values: vec4<f32>) {
@@ -149,6 +180,43 @@ fn main(
     var right6 = vec4<f32>();
     var left7 = vec4<f32>();
     var right7 = vec4<f32>();
+    // Where rows along k are not aligned: the last vec4 of each that was read.
+    var a0_before: vec4<f32>;
+    var a1_before: vec4<f32>;
+    var a2_before: vec4<f32>;
+    var a3_before: vec4<f32>;
+    var a4_before: vec4<f32>;
+    var a5_before: vec4<f32>;
+    var a6_before: vec4<f32>;
+    var a7_before: vec4<f32>;
+    var b0_before: vec4<f32>;
+    var b1_before: vec4<f32>;
+    var b2_before: vec4<f32>;
+    var b3_before: vec4<f32>;
+    var b4_before: vec4<f32>;
+    var b5_before: vec4<f32>;
+    var b6_before: vec4<f32>;
+    var b7_before: vec4<f32>;
+    if !ALIGNED && A_ALONG_K {
+        a0_before = a[(a0_at + first_k) / 4u];
+        a1_before = a[(a1_at + first_k) / 4u];
+        a2_before = a[(a2_at + first_k) / 4u];
+        a3_before = a[(a3_at + first_k) / 4u];
+        a4_before = a[(a4_at + first_k) / 4u];
+        a5_before = a[(a5_at + first_k) / 4u];
+        a6_before = a[(a6_at + first_k) / 4u];
+        a7_before = a[(a7_at + first_k) / 4u];
+    }
+    if !ALIGNED && !B_ALONG_N {
+        b0_before = b[(b0_at + first_k) / 4u];
+        b1_before = b[(b1_at + first_k) / 4u];
+        b2_before = b[(b2_at + first_k) / 4u];
+        b3_before = b[(b3_at + first_k) / 4u];
+        b4_before = b[(b4_at + first_k) / 4u];
+        b5_before = b[(b5_at + first_k) / 4u];
+        b6_before = b[(b6_at + first_k) / 4u];
+        b7_before = b[(b7_at + first_k) / 4u];
+    }
     for (var k = first_k; k < end; k += 4u) {
         // Eight rows of A, four k's each.
         var x0: vec4<f32>;
@@ -160,32 +228,28 @@ fn main(
         var x6: vec4<f32>;
         var x7: vec4<f32>;
         if A_ALONG_K {
-            x0 = a4(a0_at + k);
-            x1 = a4(a1_at + k);
-            x2 = a4(a2_at + k);
-            x3 = a4(a3_at + k);
-            x4 = a4(a4_at + k);
-            x5 = a4(a5_at + k);
-            x6 = a4(a6_at + k);
-            x7 = a4(a7_at + k);
+            x0 = next_a4(a0_at + k, &a0_before);
+            x1 = next_a4(a1_at + k, &a1_before);
+            x2 = next_a4(a2_at + k, &a2_before);
+            x3 = next_a4(a3_at + k, &a3_before);
+            x4 = next_a4(a4_at + k, &a4_before);
+            x5 = next_a4(a5_at + k, &a5_before);
+            x6 = next_a4(a6_at + k, &a6_before);
+            x7 = next_a4(a7_at + k, &a7_before);
         } else {
             let at = a_base + row + k * params.a_col;
-            let top0 = a4(at + 0u * params.a_col);
-            let bottom0 = a4(at + 0u * params.a_col + 4u);
-            let top1 = a4(at + 1u * params.a_col);
-            let bottom1 = a4(at + 1u * params.a_col + 4u);
-            let top2 = a4(at + 2u * params.a_col);
-            let bottom2 = a4(at + 2u * params.a_col + 4u);
-            let top3 = a4(at + 3u * params.a_col);
-            let bottom3 = a4(at + 3u * params.a_col + 4u);
-            x0 = vec4(top0.x, top1.x, top2.x, top3.x);
-            x1 = vec4(top0.y, top1.y, top2.y, top3.y);
-            x2 = vec4(top0.z, top1.z, top2.z, top3.z);
-            x3 = vec4(top0.w, top1.w, top2.w, top3.w);
-            x4 = vec4(bottom0.x, bottom1.x, bottom2.x, bottom3.x);
-            x5 = vec4(bottom0.y, bottom1.y, bottom2.y, bottom3.y);
-            x6 = vec4(bottom0.z, bottom1.z, bottom2.z, bottom3.z);
-            x7 = vec4(bottom0.w, bottom1.w, bottom2.w, bottom3.w);
+            let k0 = a8(at + 0u * params.a_col);
+            let k1 = a8(at + 1u * params.a_col);
+            let k2 = a8(at + 2u * params.a_col);
+            let k3 = a8(at + 3u * params.a_col);
+            x0 = vec4(k0.left.x, k1.left.x, k2.left.x, k3.left.x);
+            x1 = vec4(k0.left.y, k1.left.y, k2.left.y, k3.left.y);
+            x2 = vec4(k0.left.z, k1.left.z, k2.left.z, k3.left.z);
+            x3 = vec4(k0.left.w, k1.left.w, k2.left.w, k3.left.w);
+            x4 = vec4(k0.right.x, k1.right.x, k2.right.x, k3.right.x);
+            x5 = vec4(k0.right.y, k1.right.y, k2.right.y, k3.right.y);
+            x6 = vec4(k0.right.z, k1.right.z, k2.right.z, k3.right.z);
+            x7 = vec4(k0.right.w, k1.right.w, k2.right.w, k3.right.w);
         }
         // Four rows of B, a left and a right half each.
         var w0_left: vec4<f32>;
@@ -198,23 +262,27 @@ fn main(
         var w3_right: vec4<f32>;
         if B_ALONG_N {
             let at = b_base + column + k * params.b_row;
-            w0_left = b4(at + 0u * params.b_row);
-            w0_right = b4(at + 0u * params.b_row + 4u);
-            w1_left = b4(at + 1u * params.b_row);
-            w1_right = b4(at + 1u * params.b_row + 4u);
-            w2_left = b4(at + 2u * params.b_row);
-            w2_right = b4(at + 2u * params.b_row + 4u);
-            w3_left = b4(at + 3u * params.b_row);
-            w3_right = b4(at + 3u * params.b_row + 4u);
+            let row0 = b8(at + 0u * params.b_row);
+            let row1 = b8(at + 1u * params.b_row);
+            let row2 = b8(at + 2u * params.b_row);
+            let row3 = b8(at + 3u * params.b_row);
+            w0_left = row0.left;
+            w0_right = row0.right;
+            w1_left = row1.left;
+            w1_right = row1.right;
+            w2_left = row2.left;
+            w2_right = row2.right;
+            w3_left = row3.left;
+            w3_right = row3.right;
         } else {
-            let column0 = b4(b0_at + k);
-            let column1 = b4(b1_at + k);
-            let column2 = b4(b2_at + k);
-            let column3 = b4(b3_at + k);
-            let column4 = b4(b4_at + k);
-            let column5 = b4(b5_at + k);
-            let column6 = b4(b6_at + k);
-            let column7 = b4(b7_at + k);
+            let column0 = next_b4(b0_at + k, &b0_before);
+            let column1 = next_b4(b1_at + k, &b1_before);
+            let column2 = next_b4(b2_at + k, &b2_before);
+            let column3 = next_b4(b3_at + k, &b3_before);
+            let column4 = next_b4(b4_at + k, &b4_before);
+            let column5 = next_b4(b5_at + k, &b5_before);
+            let column6 = next_b4(b6_at + k, &b6_before);
+            let column7 = next_b4(b7_at + k, &b7_before);
             w0_left = vec4(column0.x, column1.x, column2.x, column3.x);
             w0_right = vec4(column4.x, column5.x, column6.x, column7.x);
             w1_left = vec4(column0.y, column1.y, column2.y, column3.y);
