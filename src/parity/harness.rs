@@ -40,6 +40,8 @@ impl<O: Subject> Twin<O> {
 pub struct Harness<'a, O> {
     pub device: &'a mut O,
     pub exact: Cpu<f64>,
+    /// Is one failure enough?
+    pub until_failure: bool,
     report: OpReport,
     stream: u64,
 }
@@ -50,9 +52,15 @@ impl<'a, O: Subject> Harness<'a, O> {
         Harness {
             device,
             exact: Cpu::new(),
+            until_failure: false,
             report: OpReport::new(op, variant),
             stream: 0,
         }
+    }
+
+    /// Can further cases be left out?
+    pub fn is_settled(&self) -> bool {
+        self.until_failure && self.report.failed > 0
     }
 
     pub fn into_report(self) -> OpReport {

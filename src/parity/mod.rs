@@ -96,11 +96,34 @@ pub fn check_variant<O: Subject>(
     op: &str,
     variant: &'static str,
 ) -> Result<Option<OpReport>> {
+    check_in(device, op, variant, false)
+}
+
+/// [`check_variant`] for a kernel that is expected to fail: where cases are many, those after the
+/// first failure are left out.
+///
+/// # Errors
+/// As [`check_op`].
+pub fn check_until_failure<O: Subject>(
+    device: &mut O,
+    op: &str,
+    variant: &'static str,
+) -> Result<Option<OpReport>> {
+    check_in(device, op, variant, true)
+}
+
+fn check_in<O: Subject>(
+    device: &mut O,
+    op: &str,
+    variant: &'static str,
+    until_failure: bool,
+) -> Result<Option<OpReport>> {
     let Some((name, cases)) = cases::<O>().into_iter().find(|(name, _)| *name == op) else {
         return Ok(None);
     };
     device.force(name, Some(variant));
     let mut harness = Harness::new(device, name, variant);
+    harness.until_failure = until_failure;
     let checked = cases(&mut harness).map(|()| Some(harness.into_report()));
     device.force(name, None);
     checked

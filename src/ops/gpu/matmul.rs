@@ -108,16 +108,26 @@ struct Shape {
 }
 
 impl Shape {
-    /// Tiles of C with this side.
-    fn tiles(&self, side: usize) -> usize {
-        self.m.div_ceil(side) * self.n.div_ceil(side) * self.batch
+    /// Workgroups of `kernel` for one product of the batch after another.
+    fn workgroups(&self, kernel: &Kernel) -> usize {
+        let side = side(kernel);
+        let tiles = self.m.div_ceil(side) * self.n.div_ceil(side) * self.batch;
+        if is_registers(kernel) {
+            tiles.div_ceil(LANES)
+        } else {
+            tiles
+        }
     }
 }
 
-/// Workgroups that fill a GPU: about one for each multiprocessor of a large one.
+fn is_registers(kernel: &Kernel) -> bool {
+    kernel.name == REGISTERS.name
+}
+
+/// Workgroups of 64×64 that fill a GPU: about one for each multiprocessor of a large one.
 const FILLING: usize = 128;
-/// Side of the tiles that [`FILLING`] counts in [`Cut`].
-const CUT_SIDE: usize = 64;
+/// Workgroups of the register variant that keep the cores of a processor busy.
+const FILLING_CORES: usize = 16;
 /// Fewest k's of a part, and most parts: each costs writing and reading M·N elements.
 const MIN_DEPTH: usize = 128;
 const MAX_PARTS: usize = 16;
@@ -125,8 +135,8 @@ const MAX_PARTS: usize = 16;
 const CUT_FROM: usize = 4 * MIN_DEPTH;
 /// k's that kernels take at a time: parts are multiples of it.
 const DEPTH: usize = 16;
-/// Elements of all parts together: each has at most as many as its tiles.
-const MAX_PART_ELEMENTS: usize = FILLING * CUT_SIDE * CUT_SIDE;
+/// Most elements of all parts together: no more than [`FILLING`] tiles of 64×64.
+const MAX_PART_ELEMENTS: usize = FILLING * 64 * 64;
 
 /// A long sum for a small C, cut along k into parts that are computed side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,15 +147,20 @@ struct Cut {
 }
 
 impl Cut {
-    /// By the shape alone: the order of sums depends on it.
-    fn of(shape: Shape) -> Option<Self> {
-        let tiles = shape.tiles(CUT_SIDE);
-        if shape.batch > 1 || tiles == 0 || shape.k < CUT_FROM {
+    /// By the shape alone, and the same for every size of tile: the order of sums depends on it.
+    fn of(shape: Shape, kernel: &Kernel) -> Option<Self> {
+        let (uncut, filling) = if is_registers(kernel) {
+            (shape.workgroups(&REGISTERS), FILLING_CORES)
+        } else {
+            (shape.workgroups(&TILE_64), FILLING)
+        };
+        let Shape { m, n, k, batch } = shape;
+        if batch != 1 || uncut == 0 || k < CUT_FROM.max(2 * m.max(n)) {
             return None;
         }
-        let parts = (FILLING / tiles).min(shape.k / MIN_DEPTH).min(MAX_PARTS);
-        let depth = shape.k.div_ceil(parts.max(1)).next_multiple_of(DEPTH);
-        let parts = shape.k.div_ceil(depth);
+        let parts = (filling / uncut).min(k / MIN_DEPTH).min(MAX_PARTS);
+        let depth = k.div_ceil(parts.max(1)).next_multiple_of(DEPTH);
+        let parts = k.div_ceil(depth);
         (parts > 1).then_some(Cut { parts, depth })
     }
 }
@@ -206,10 +221,9 @@ fn kernel(gpu: &mut Gpu, shape: Shape) -> Result<&'static Kernel> {
 /// The largest of `tiles` (which are in ascending order) of which the product fills a GPU, and
 /// more than half of which its smaller side fills; else the smallest.
 fn suited(shape: Shape, tiles: &[&'static Kernel]) -> &'static Kernel {
-    let parts = Cut::of(shape).map_or(1, |cut| cut.parts);
+    let parts = Cut::of(shape, &TILE_64).map_or(1, |cut| cut.parts);
     let fits = |tile: &&&'static Kernel| {
-        let side = side(tile);
-        shape.tiles(side) * parts >= FILLING && 2 * shape.m.min(shape.n) > side
+        shape.workgroups(tile) * parts >= FILLING && 2 * shape.m.min(shape.n) > side(tile)
     };
     let largest = tiles.iter().rfind(fits);
     largest.or(tiles.first()).copied().unwrap_or(&TILE_64)
@@ -217,7 +231,7 @@ fn suited(shape: Shape, tiles: &[&'static Kernel]) -> &'static Kernel {
 
 /// Dispatches a product by `kernel`: at once, or its parts and their sum.
 fn run(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product) -> Result<()> {
-    let Some(cut) = Cut::of(product.shape) else {
+    let Some(cut) = Cut::of(product.shape, kernel) else {
         dispatch(gpu, kernel, product, 0);
         return Ok(());
     };
@@ -275,12 +289,7 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product, k_batch: 
         has_bias: u32::from(product.bias.is_some()),
         accumulate: u32::from(product.write == Write::Accumulate),
     };
-    let tiles = shape.tiles(side(kernel));
-    let workgroups = if kernel.name == REGISTERS.name {
-        tiles.div_ceil(LANES)
-    } else {
-        tiles
-    };
+    let workgroups = shape.workgroups(kernel);
     // Without a bias, A stands in for the binding, which is not read then.
     let bias = product.bias.unwrap_or(a.0);
     let aligned = is_aligned(a.1) && is_aligned(b.1) && shape.k.is_multiple_of(4);
@@ -300,4 +309,63 @@ fn is_aligned(x: Matrix) -> bool {
     [x.offset, x.cols, x.batch_stride]
         .iter()
         .all(|x| x.is_multiple_of(4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(m: usize, n: usize, k: usize) -> Shape {
+        let batch = 1;
+        Shape { m, n, k, batch }
+    }
+
+    #[test]
+    fn long_sums_for_a_small_c_are_cut() {
+        let cut = |m, n, k| Cut::of(shape(m, n, k), &TILE_64).map(|c| (c.parts, c.depth));
+        // Weight gradients of the workloads char and ptb; K = N·T.
+        assert_eq!(cut(256, 256, 2048), Some((8, 256)));
+        assert_eq!(cut(64, 256, 2048), Some((16, 128)));
+        assert_eq!(cut(200, 200, 700), Some((5, 144)));
+        assert_eq!(cut(200, 10_000, 700), None);
+        assert_eq!(cut(512, 512, 512), None);
+        assert_eq!(cut(32, 256, 256), None);
+        // An adapter that computes on the CPU is full sooner.
+        assert_eq!(Cut::of(shape(256, 256, 2048), &REGISTERS), None);
+        assert!(Cut::of(shape(8, 8, 2048), &REGISTERS).is_some());
+        let batch = 2;
+        let batched = Shape {
+            batch,
+            ..shape(64, 64, 2048)
+        };
+        assert_eq!(Cut::of(batched, &TILE_64), None);
+    }
+
+    #[test]
+    fn parts_cover_k_and_fit_the_scratch_memory_for_every_kernel() {
+        let sizes = [1, 9, 63, 64, 65, 200, 511, 777, 2000];
+        for (m, n) in sizes.iter().flat_map(|&m| sizes.map(|n| (m, n))) {
+            for k in [512, 513, 1031, 4096, 100_003] {
+                let shape = shape(m, n, k);
+                let cut = Cut::of(shape, &TILE_64);
+                assert!(TILES.iter().all(|tile| Cut::of(shape, tile) == cut));
+                for Cut { parts, depth } in cut.into_iter().chain(Cut::of(shape, &REGISTERS)) {
+                    assert!(parts * m * n <= MAX_PART_ELEMENTS, "{shape:?}");
+                    assert!((parts - 1) * depth < k && k <= parts * depth, "{shape:?}");
+                    assert!(depth.is_multiple_of(DEPTH) && depth >= MIN_DEPTH);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_tile_suits_the_shape() {
+        let suited = |m, n, k| suited(shape(m, n, k), TILES).name;
+        assert_eq!(suited(2048, 2048, 2048), "matmul_128");
+        assert_eq!(suited(700, 10_000, 200), "matmul_128");
+        assert_eq!(suited(2048, 256, 64), "matmul_64");
+        assert_eq!(suited(256, 256, 2048), "matmul_64");
+        assert_eq!(suited(32, 10_000, 200), "matmul_32");
+        assert_eq!(suited(10, 100, 100), "matmul_32");
+    }
 }
