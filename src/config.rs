@@ -249,6 +249,11 @@ pub struct Config {
     /// Newest checkpoints to keep; the last and the best are kept anyway
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Run")]
     pub keep: usize,
+    /// Begin with the weights of a run, a checkpoint, or a safetensors file of PyTorch's. Sizes and
+    /// vocabulary must be the same: unless given, they are taken from there
+    #[arg(long, value_name = "RUN", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
     /// Folder of the run, which must not exist yet [default: runs/NAME-OF-THE-TEXT]
     #[arg(long, value_name = "FOLDER", help_heading = "Run")]
     #[serde(skip_serializing)]
@@ -363,9 +368,14 @@ impl Config {
     /// # Errors
     /// [`crate::Error::Config`] for a path that is not UTF-8.
     pub fn to_toml(&self) -> Result<String> {
-        let others = [&self.valid, &self.tokenizer, &self.token_cache];
+        let others = [
+            &self.valid,
+            &self.tokenizer,
+            &self.token_cache,
+            &self.init_from,
+        ];
         toml::to_string(self).map_err(|_| Error::Config {
-            field: "data, valid, tokenizer, or token-cache",
+            field: "data, valid, tokenizer, token-cache or init-from",
             value: format!("{:?}, {others:?}", self.data),
             expected: "paths that are UTF-8".to_owned(),
         })

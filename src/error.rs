@@ -149,6 +149,66 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file of weights is not of a model that this crate has.
+    #[error("{} cannot be used: {what}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, what is wrong with it, and what is supported.
+        what: String,
+    },
+
+    /// Weights that are to begin with have another size.
+    #[error(
+        "{field} = {asked} cannot be used with --init-from {}: its weights have {found}; leave out --{field}, or begin with other weights",
+        path.display()
+    )]
+    InitSize {
+        /// The setting, by its name on the command line.
+        field: &'static str,
+        /// The size that was asked for.
+        asked: usize,
+        /// The size of the weights.
+        found: usize,
+        /// Where the weights are.
+        path: PathBuf,
+    },
+
+    /// Weights that are to begin with have another vocabulary.
+    #[error(
+        "the text's vocabulary is not that of {}: {what}; weights can only go on with the tokens that they were trained on",
+        path.display()
+    )]
+    InitVocabulary {
+        /// Where the weights are.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+
+    /// A file for other programs could not be written.
+    #[error("cannot write {}: {source}; choose another place for it", path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// A model is larger than a file of this kind can be.
+    #[error(
+        "{} would be {bytes} bytes; an ONNX file holds less than {limit}, the bound of protocol buffers",
+        path.display()
+    )]
+    ModelTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes, at least.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
     /// An operand of an op has the wrong size.
     #[error("{op}: {operand} has {found} elements, expected {expected}")]
     Shape {
@@ -316,7 +376,10 @@ impl Error {
 
     /// Is this the user's usage rather than a failure? The command line exits with 2, not 1.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Error::Config { .. } | Error::Fixed { .. })
+        matches!(
+            self,
+            Error::Config { .. } | Error::Fixed { .. } | Error::InitSize { .. }
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A token's way is [`data`] → [`model`] → [`ops`] → [`device`] and its shaders, and back:
 //! [`train`] runs it, [`optimizer`] updates, [`checkpoint`] saves into a [`run`]'s folder,
-//! [`generate`] samples, and
+//! [`generate`] samples, [`interchange`] reads and writes what other programs do, and
 //! [`parity`] holds a device to the f64 reference.
 //!
 //! ```
@@ -39,6 +39,8 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod generate;
+pub mod inspect;
+pub mod interchange;
 pub mod math;
 pub mod model;
 pub mod ops;

@@ -6,6 +6,7 @@
 //! | `checkpoints/NAME/` | a [`Checkpoint`] each |
 //! | `checkpoints/last`, `checkpoints/best` | the name of the newest, and of the one with the lowest validation loss |
 //! | `metrics.jsonl` | the log: an [`Event`] a line |
+//! | `events.out.tfevents.…` | the same for TensorBoard: an [`EventFile`] of each process that trained |
 //! | `loss.svg` | the loss curve |
 //! | `summary.json` | how it ended |
 //! | `lock` | held by the process that trains |
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::checkpoint::folder::{self, parent};
 use crate::checkpoint::{CONFIG, Checkpoint, MANIFEST, NewFolder, VOCABULARY};
 use crate::error::{Error, Result};
+use crate::interchange::tensorboard::EventFile;
 use crate::plot;
 use crate::train::{Best, Event, Progress, State};
 
@@ -42,6 +44,8 @@ const LOCK: &str = "lock";
 pub struct Run {
     path: PathBuf,
     metrics: File,
+    /// The log for TensorBoard, from the first event on.
+    events: Option<EventFile>,
     /// Checkpoints kept beside the last and the best.
     keep: usize,
     _lock: File,
@@ -123,6 +127,7 @@ impl Run {
         let log = self.metrics.metadata().map_err(Error::read(&metrics))?;
         let cut = self.metrics.set_len(log.len().min(progress.log_bytes));
         cut.map_err(Error::write(&metrics))?;
+        self.rewind_events(progress.step)?;
         let name = directory_name(progress);
         self.point(progress, &name)?;
         let names = checkpoint_names(&self.path)?;
@@ -132,6 +137,19 @@ impl Run {
         for later in names.into_iter().filter(|other| *other > name) {
             self.remove(&later)?;
         }
+        Ok(())
+    }
+
+    /// Takes back what TensorBoard has been told of `step` and later ones, but for what the log
+    /// holds of it: before and after an evaluation is the same step.
+    fn rewind_events(&mut self, step: u64) -> Result<()> {
+        let mut events = EventFile::create(&self.path)?;
+        events.restart_at(step)?;
+        let log = read_log(&self.path)?;
+        for event in log.iter().filter(|event| event.step() >= step) {
+            events.log(event)?;
+        }
+        self.events = Some(events);
         Ok(())
     }
 
@@ -172,6 +190,7 @@ impl Run {
         Ok(Run {
             path: path.to_owned(),
             metrics: open.map_err(Error::write(&metrics))?,
+            events: None,
             keep,
             _lock: file,
         })
@@ -186,7 +205,7 @@ impl Run {
         self.path.join(CHECKPOINTS)
     }
 
-    /// Appends a line to the log.
+    /// Appends a line to the log, and the same to TensorBoard's.
     ///
     /// # Errors
     /// [`Error::Write`] with what the operating system said.
@@ -194,7 +213,12 @@ impl Run {
         let path = self.path.join(METRICS);
         let line = serde_json::to_string(event).map_err(|e| Error::run(&path, e.to_string()))?;
         let written = self.metrics.write_all(format!("{line}\n").as_bytes());
-        written.map_err(Error::write(&path))
+        written.map_err(Error::write(&path))?;
+        let events = match self.events.take() {
+            Some(events) => events,
+            None => EventFile::create(&self.path)?,
+        };
+        self.events.insert(events).log(event)
     }
 
     /// Saves a checkpoint, makes it the last one, and the best one if it is; removes those that
@@ -311,6 +335,17 @@ pub fn model_of(path: &Path) -> Result<PathBuf> {
 /// [`Error::Run`] if there is none.
 pub fn last_of(path: &Path) -> Result<PathBuf> {
     find(path, &[LAST])
+}
+
+/// Every checkpoint of a run, the oldest first.
+///
+/// # Errors
+/// [`Error::Read`] if there is no folder of them.
+pub fn checkpoints(run: &Path) -> Result<Vec<PathBuf>> {
+    let mut names = checkpoint_names(run)?;
+    names.sort();
+    let path = |name| run.join(CHECKPOINTS).join(name);
+    Ok(names.into_iter().map(path).collect())
 }
 
 /// The run that a checkpoint is in.

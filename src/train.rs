@@ -120,6 +120,17 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Steps since the beginning.
+    pub fn step(&self) -> u64 {
+        match *self {
+            Event::Steps { step, .. }
+            | Event::Evaluation { step, .. }
+            | Event::Epoch { step, .. } => step,
+        }
+    }
+}
+
 /// What [`Trainer::advance`] comes back for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Advance {

@@ -77,6 +77,16 @@ impl Manifest {
         }
     }
 
+    /// The version of this crate that wrote the checkpoint.
+    pub fn version(&self) -> &str {
+        &self.bptt
+    }
+
+    /// The names of the files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// Is the file listed?
     pub fn lists(&self, name: &str) -> bool {
         self.files.contains_key(name)

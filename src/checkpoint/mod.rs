@@ -12,7 +12,7 @@
 
 pub(crate) mod folder;
 mod manifest;
-mod tensors;
+pub(crate) mod tensors;
 mod weights;
 
 use std::path::Path;
@@ -21,14 +21,16 @@ use serde::de::DeserializeOwned;
 
 pub use folder::NewFolder;
 pub use manifest::{MANIFEST, sha256_of_ids};
+pub(crate) use manifest::{Manifest, sha256};
 pub use tensors::Tensors;
+pub(crate) use tensors::open;
 pub use weights::Weights;
+pub(crate) use weights::{SECOND_BIAS, transpose};
 
 use crate::config::Config;
 use crate::data::Tokenizer;
 use crate::error::{Error, Result};
 use crate::train::State;
-use manifest::Manifest;
 
 /// The weights' file.
 pub const WEIGHTS: &str = "model.safetensors";
@@ -37,9 +39,9 @@ pub const VOCABULARY: &str = "tokenizer.json";
 /// The settings' file.
 pub const CONFIG: &str = "config.toml";
 /// The file of the tensors that training goes on from, beside the weights.
-const STATE: &str = "state.safetensors";
+pub(crate) const STATE: &str = "state.safetensors";
 /// The file of everything else that training goes on from.
-const PROGRESS: &str = "progress.json";
+pub(crate) const PROGRESS: &str = "progress.json";
 
 /// A model, as it is saved.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,7 +13,7 @@ use crate::model::parameters::specs;
 use crate::model::{ModelSize, RnnLm};
 
 /// PyTorch's second bias.
-const SECOND_BIAS: &str = "rnn.bias_hh_l0";
+pub(crate) const SECOND_BIAS: &str = "rnn.bias_hh_l0";
 
 /// The parameters of a model on the host, by our names, row-major as in the formulas.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,29 +76,41 @@ impl Weights {
     /// Reads a safetensors file of a model of this size. `rnn.bias_hh_l0` may be absent.
     pub(crate) fn from_safetensors(bytes: &[u8], size: &ModelSize) -> Result<Self, String> {
         let file = tensors::open(bytes)?;
+        let names = file.names();
+        Weights::from_pytorch(size, |name, shape| match names.contains(&name) {
+            false if name == SECOND_BIAS => Ok(vec![0.0; size.hidden]),
+            _ => tensors::tensor(&file, name, shape),
+        })
+    }
+
+    /// The weights of a model of this size from `tensor`, which gives PyTorch's tensors by name and
+    /// shape.
+    pub(crate) fn from_pytorch(
+        size: &ModelSize,
+        mut tensor: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, String>,
+    ) -> Result<Self, String> {
         let mut weights = BTreeMap::new();
         for spec in specs(size) {
             let (rows, cols) = spec.shape;
             let values = match (rows, spec.transposed) {
-                (1, _) => tensors::tensor(&file, spec.pytorch, &[cols])?,
-                (_, false) => tensors::tensor(&file, spec.pytorch, &[rows, cols])?,
+                (1, _) => tensor(spec.pytorch, &[cols])?,
+                (_, false) => tensor(spec.pytorch, &[rows, cols])?,
                 (_, true) => {
-                    let theirs = tensors::tensor(&file, spec.pytorch, &[cols, rows])?;
+                    let theirs = tensor(spec.pytorch, &[cols, rows])?;
                     transpose(&theirs, cols, rows)
                 }
             };
             weights.insert(spec.name, values);
         }
-        if file.names().contains(&SECOND_BIAS) {
-            let second = tensors::tensor(&file, SECOND_BIAS, &[size.hidden])?;
-            let first = weights.entry("b").or_insert_with(Vec::new);
-            first.iter_mut().zip(second).for_each(|(b, s)| *b += s);
-        }
+        let second = tensor(SECOND_BIAS, &[size.hidden])?;
+        let first = weights.entry("b").or_insert_with(Vec::new);
+        first.iter_mut().zip(second).for_each(|(b, s)| *b += s);
         Ok(Weights(weights))
     }
 }
 
-fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+/// The transpose of a matrix of `rows` rows.
+pub(crate) fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());
     for c in 0..cols {
         out.extend((0..rows).map(|r| values[r * cols + c]));

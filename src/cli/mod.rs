@@ -2,10 +2,15 @@
 
 mod bench;
 mod devices;
+mod export;
 mod generate;
+mod import;
+mod initial;
+mod inspect;
 mod interrupts;
 mod on_device;
 mod parity;
+mod plot;
 mod profile;
 mod progress;
 mod session;
@@ -75,6 +80,14 @@ enum Verb {
     /// Sample text from a saved model
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::Arguments),
+    /// Make a run of weights that were trained in PyTorch
+    Import(import::Arguments),
+    /// Write a saved model for other programs
+    Export(export::Arguments),
+    /// Show what is in a saved model, and whether its files are as they were written
+    Inspect(inspect::Arguments),
+    /// Draw runs over each other
+    Plot(plot::Arguments),
     /// List the devices that can be used
     Devices,
     /// Time a training step, and each op of it as a share of what the device can do
@@ -145,6 +158,10 @@ fn run(verb: &Verb, matches: &ArgMatches) -> Result<ExitCode> {
     match verb {
         Verb::Train(arguments) => train::run(arguments, flags),
         Verb::Generate(arguments) => generate::run(arguments),
+        Verb::Import(arguments) => import::run(arguments),
+        Verb::Export(arguments) => export::run(arguments),
+        Verb::Inspect(arguments) => inspect::run(arguments),
+        Verb::Plot(arguments) => plot::run(arguments),
         Verb::Devices => devices::run(),
         Verb::Bench(arguments) => bench::run(arguments),
         Verb::Completions { shell } => completions(*shell),

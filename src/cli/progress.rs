@@ -119,7 +119,7 @@ pub fn thousands(x: f64) -> String {
 }
 
 /// "3m 20s": a time that people can compare.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
         (0, 0, _) => format!("{seconds:.1}s"),

@@ -8,7 +8,7 @@ use super::on_device::Job;
 use super::profile;
 use super::progress::Display;
 use super::terminal::note;
-use crate::checkpoint::{Checkpoint, NewFolder};
+use crate::checkpoint::{Checkpoint, NewFolder, Weights};
 use crate::config::Config;
 use crate::data::{Corpus, Level};
 use crate::error::{Error, Result};
@@ -23,8 +23,8 @@ const SAMPLE: (usize, usize) = (400, 80);
 
 /// Where a session begins.
 pub enum Beginning {
-    /// With a new run, in the folder that has been taken, and new weights.
-    New(NewFolder),
+    /// With a new run, in the folder that has been taken, and new weights or these.
+    New(NewFolder, Option<Weights>),
     /// With a run that goes on from one of its checkpoints.
     Resumed(Run, Box<Checkpoint>),
 }
@@ -54,7 +54,12 @@ impl Job for Session<'_> {
         let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
         let vocabulary = &self.corpus.vocabulary;
         let run = match self.beginning {
-            Beginning::New(folder) => Run::create(folder, trainer.checkpoint(ops, vocabulary)?)?,
+            Beginning::New(folder, weights) => {
+                if let Some(weights) = weights {
+                    weights.put(ops, &mut trainer.model)?;
+                }
+                Run::create(folder, trainer.checkpoint(ops, vocabulary)?)?
+            }
             Beginning::Resumed(mut run, checkpoint) => {
                 trainer.restore(ops, &checkpoint, run.path())?;
                 run.rewind(&checkpoint)?;

@@ -18,6 +18,7 @@ const FIXED: &[&str] = &[
     "bptt",
     "seed",
     "optimizer",
+    "init_from",
 ];
 
 /// `base`, with the settings that the command line gave taken from `given`.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
+use super::initial::Initial;
 use super::interrupts::Interrupts;
 use super::on_device::on_device;
 use super::profile;
@@ -58,15 +59,23 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<ExitCode> {
     if let Some(path) = &arguments.resume {
         return resume(arguments, path, matches);
     }
-    let config = match &arguments.settings {
+    let mut config = match &arguments.settings {
         Some(path) => settings::combine(&read_settings(path)?, given, matches)?,
         None => given.clone(),
     };
-    let Some(corpus) = planned(&config, arguments.dry_run)? else {
+    let initial = config.init_from.as_deref().map(Initial::read).transpose()?;
+    if let Some(initial) = &initial {
+        if arguments.settings.is_none() {
+            config = settings::combine(&initial.adapt(given), given, matches)?;
+        }
+        initial.check_sizes(&config)?;
+    }
+    let Some(corpus) = planned(&config, initial.as_ref(), arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
     train(&config, &corpus, arguments.profile, |config| {
-        Ok(Beginning::New(output_folder(config)?))
+        let weights = initial.map(|initial| initial.weights);
+        Ok(Beginning::New(output_folder(config)?, weights))
     })
 }
 
@@ -80,7 +89,7 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
     let path = run::last_of(path)?;
     let mut checkpoint = Checkpoint::read(&path)?;
     let config = settings::combine_resumed(&checkpoint.config, &arguments.config, matches)?;
-    let Some(corpus) = planned(&config, arguments.dry_run)? else {
+    let Some(corpus) = planned(&config, None, arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(State { progress, .. }) = &checkpoint.state {
@@ -97,9 +106,12 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
 }
 
 /// The text, once the plan has been printed; none for a dry run.
-fn planned(config: &Config, dry_run: bool) -> Result<Option<Corpus>> {
+fn planned(config: &Config, initial: Option<&Initial>, dry_run: bool) -> Result<Option<Corpus>> {
     config.check()?;
     let corpus = Corpus::load(&config.source())?;
+    if let Some(initial) = initial {
+        initial.check_vocabulary(&corpus.vocabulary)?;
+    }
     let (windows, _) = corpus.windows(config.batch_size, config.bptt)?;
     let plan = crate::train::plan(config, corpus.vocabulary.len())?;
     print_plan(config, &corpus, windows.count(), &plan);

@@ -66,6 +66,15 @@ impl Tokenizer {
         }
     }
 
+    /// How `text`, what a text is encoded with, differs from this one, in words; none if it does not.
+    pub fn difference(&self, text: &Tokenizer) -> Option<String> {
+        match (self, text) {
+            (Tokenizer::Vocabulary(this), Tokenizer::Vocabulary(text)) => this.difference(text),
+            #[cfg(feature = "tokenizers")]
+            _ => (self != text).then(|| "the text is encoded by another tokenizer".to_owned()),
+        }
+    }
+
     /// What a token is.
     pub fn level(&self) -> Level {
         match self {

@@ -107,6 +107,38 @@ impl Vocabulary {
         &self.tokens
     }
 
+    /// How `text`, the vocabulary of a text, differs from this one, in words; none if it does not.
+    pub fn difference(&self, text: &Vocabulary) -> Option<String> {
+        if self.level != text.level {
+            let (level, other) = (self.level.tokens(), text.level.tokens());
+            return Some(format!("its tokens are {level}, those of the text {other}"));
+        }
+        let both = self.tokens.iter().zip(&text.tokens);
+        let at = both.into_iter().position(|(token, other)| token != other);
+        let shorter = self.len().min(text.len());
+        let at = match at {
+            None if self.len() == text.len() => return None,
+            at => at.unwrap_or(shorter),
+        };
+        let only_in = |this: &Vocabulary, other: &Vocabulary| {
+            let only = this.tokens.iter().filter(|t| other.id(t).is_none());
+            only.count()
+        };
+        let name = |vocabulary: &Vocabulary| match vocabulary.tokens.get(at) {
+            Some(token) => format!("{token:?}"),
+            None => "none".to_owned(),
+        };
+        Some(format!(
+            "it has {} tokens, {} of which are not in the text; the text has {}, {} of which it does not have; token {at} is {} there and {} in the text",
+            self.len(),
+            only_in(self, text),
+            text.len(),
+            only_in(text, self),
+            name(self),
+            name(text)
+        ))
+    }
+
     /// The text of an id as it stands in a running text: a character as it is, a word with a space
     /// behind it, `<eos>` as a line's end. Empty for an id out of range.
     pub fn text(&self, id: u32) -> String {
@@ -230,6 +262,31 @@ mod tests {
     fn characters_are_in_the_order_of_their_code_points() {
         let vocabulary = Vocabulary::of_characters("n\u{10ffff}é\nn\0");
         assert_eq!(vocabulary.tokens, ["\0", "\n", "n", "é", "\u{10ffff}"]);
+    }
+
+    #[test]
+    fn a_difference_is_named() {
+        let characters = |text: &str| Vocabulary::of_characters(text);
+        let (abc, abd, ab) = (characters("abc"), characters("abd"), characters("ab"));
+        assert_eq!(abc.difference(&abc), None);
+        let difference = abc.difference(&abd).unwrap();
+        assert!(
+            difference.contains("token 2 is \"c\" there and \"d\" in the text"),
+            "{difference}"
+        );
+        for (one, other, name) in [
+            (&abc, &ab, "2 is \"c\" there"),
+            (&ab, &abc, "2 is none there"),
+        ] {
+            let difference = one.difference(other).unwrap();
+            assert!(difference.contains(name), "{difference}");
+        }
+        let words = Vocabulary::of_words("a b", None).unwrap();
+        let difference = words.difference(&ab).unwrap();
+        assert_eq!(
+            difference,
+            "its tokens are words, those of the text characters"
+        );
     }
 
     #[test]

@@ -1,0 +1,88 @@
+//! `bptt import`: weights that were trained in PyTorch become a run.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::terminal::note;
+use crate::checkpoint::{Checkpoint, NewFolder};
+use crate::config::Config;
+use crate::data::Tokenizer;
+use crate::error::{Error, Result};
+use crate::interchange::pytorch::{self, Imported, Rename};
+use crate::run::Run;
+
+/// The flags of `bptt import`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Weights of nn.Embedding, nn.RNN and nn.Linear, as safetensors: encoder.weight,
+    /// rnn.weight_ih_l0, rnn.weight_hh_l0, rnn.bias_ih_l0, rnn.bias_hh_l0, decoder.weight and
+    /// decoder.bias
+    weights: PathBuf,
+    /// The vocabulary: a tokenizer.json as `bptt train` writes it
+    #[arg(long, value_name = "FILE")]
+    tokenizer: PathBuf,
+    /// Folder of the run, which must not exist yet
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Put NEW for OLD at the beginning of tensors' names, as in --map lstm.=rnn. ; may be repeated
+    #[arg(long, value_name = "OLD=NEW")]
+    map: Vec<Rename>,
+}
+
+/// Makes the run.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Imported {
+        weights,
+        size,
+        notes,
+    } = read_weights(&arguments.weights, &arguments.map)?;
+    notes.iter().for_each(|line| note(line));
+    let path = &arguments.tokenizer;
+    let vocabulary = Tokenizer::read(path)?;
+    if vocabulary.len() != size.vocab {
+        let (found, needed) = (vocabulary.len(), size.vocab);
+        let what = format!("it has {found} tokens, encoder.weight has {needed} rows");
+        return Err(import(path, what));
+    }
+    let config = Config {
+        level: vocabulary.level(),
+        emsize: size.embedding,
+        nhid: size.hidden,
+        ..Config::default()
+    };
+    let folder = NewFolder::prepare(&arguments.out)?;
+    let parameters = size.parameters();
+    let checkpoint = Checkpoint {
+        config,
+        vocabulary,
+        weights,
+        state: None,
+    };
+    let run = Run::create(folder, checkpoint)?;
+    note(&format!(
+        "model:  {parameters} parameters: V={} D={} H={}",
+        size.vocab, size.embedding, size.hidden
+    ));
+    let run = run.path().display();
+    note(&format!(
+        "saved in {run}; for text, bptt generate {run}; to train it, bptt train --init-from {run}"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads weights of PyTorch's.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Import`] for what is not such a model, [`Error::Config`] for sizes
+/// that a model cannot have.
+pub fn read_weights(path: &Path, renames: &[Rename]) -> Result<Imported> {
+    let bytes = std::fs::read(path).map_err(Error::read(path))?;
+    let imported = pytorch::read(&bytes, renames).map_err(|what| import(path, what))?;
+    imported.size.check()?;
+    Ok(imported)
+}
+
+fn import(path: &Path, what: String) -> Error {
+    let path = path.to_owned();
+    Error::Import { path, what }
+}
