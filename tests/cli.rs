@@ -325,6 +325,12 @@ fn tokens_are_kept_for_the_next_run_and_refused_for_another_text() {
     let weights = |run: &str| weights(&folder.path().join(run));
     assert_eq!(weights("runs/text"), weights("runs/text-2"));
     assert_eq!(weights("runs/text"), weights("runs/text-3"));
+    // Ids in a file and in memory are the same text to a run that goes on.
+    for run in ["runs/text", "runs/text-3"] {
+        let resume = ["train", "--resume", run, "--epochs", "2", "--device", "cpu"];
+        succeeds(&bptt(folder.path(), &resume));
+    }
+    assert_eq!(weights("runs/text"), weights("runs/text-3"));
     let words = [&["train", "--level", "word"][..], &arguments].concat();
     fails(
         folder.path(),

@@ -88,6 +88,10 @@ impl Job for Sample<'_> {
             print(" ")?;
         }
         let mut decoder = vocabulary.decoder();
+        // How the first token is spelt may depend on what it follows.
+        for id in vocabulary.encode(self.prompt)?.0 {
+            decoder.push(id)?;
+        }
         for _ in 0..self.length {
             let token = generator.next_token(ops)?;
             print(&decoder.push(token)?)?;

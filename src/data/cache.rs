@@ -5,7 +5,7 @@
 //! | 8 | `bptt-ids` |
 //! | 8 | version |
 //! | 8 | bytes of the description |
-//! | 8 | hash of the description |
+//! | 32 | SHA-256 of the description |
 //! | | the ids of the training text, then of the validation text, 2 or 4 bytes each |
 //! | | the description, JSON: vocabulary, sizes, and what the ids were made from |
 //!
@@ -15,10 +15,10 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 
 use super::encode::{self, Span};
-use super::hash::Hash;
 use super::ids::{self, Part, Size, Width};
 use super::{Level, Tokenizer};
 use crate::error::{Error, Result};
@@ -28,25 +28,25 @@ const VERSION: u64 = 1;
 const NO_CACHE: &str = "is no file of token ids; name another one";
 const DAMAGED: &str = "is damaged; remove it to have it made anew";
 /// Bytes before the ids.
-const HEADER: usize = 32;
+const HEADER: usize = 56;
 
 /// Everything that decides the ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Size and hash of each text.
-    pub train: (u64, u64),
+    /// The SHA-256 of each text.
+    pub train: [u8; 32],
     /// None for a part of the training text.
-    pub valid: Option<(u64, u64)>,
+    pub valid: Option<[u8; 32]>,
     /// Its characters are in the vocabulary.
-    pub test: Option<(u64, u64)>,
+    pub test: Option<[u8; 32]>,
     /// The bits of a number: see [`super::Source`].
     pub valid_fraction: u64,
     /// See [`super::Source`].
     pub level: Option<Level>,
     /// See [`super::Source`].
     pub max_vocab: Option<usize>,
-    /// The hash of the tokenizer that was given.
-    pub tokenizer: Option<u64>,
+    /// The SHA-256 of the tokenizer that was given.
+    pub tokenizer: Option<[u8; 32]>,
 }
 
 impl Origin {
@@ -120,15 +120,10 @@ pub fn write(path: &Path, origin: Origin, tokenizer: &Tokenizer, spans: [Span; 2
     written.map(drop).map_err(failed)
 }
 
-fn header(description: &[u8]) -> [u8; HEADER] {
-    let numbers = [VERSION, description.len() as u64, Hash::of(description)];
-    let mut bytes = [0; HEADER];
-    let (magic, rest) = bytes.split_at_mut(MAGIC.len());
-    magic.copy_from_slice(&MAGIC);
-    for (slot, number) in rest.chunks_exact_mut(8).zip(numbers) {
-        slot.copy_from_slice(&number.to_le_bytes());
-    }
-    bytes
+fn header(description: &[u8]) -> Vec<u8> {
+    let sizes = [VERSION, description.len() as u64].map(u64::to_le_bytes);
+    let hash = Hash::hash(description);
+    [&MAGIC[..], sizes.as_flattened(), &hash].concat()
 }
 
 /// The ids of texts of this origin, from what [`write`] wrote.
@@ -161,14 +156,15 @@ fn read_description(file: &mut File, len: u64) -> std::io::Result<Result<Descrip
         return Ok(Err(NO_CACHE.to_owned()));
     }
     file.read_exact(&mut bytes)?;
-    let [magic, version, size, hash] = [0, 8, 16, 24].map(|at| {
+    let [magic, version, size] = [0, 8, 16].map(|at| {
         let number = bytes[at..].first_chunk();
         number.copied().unwrap_or_default()
     });
+    let hash = &bytes[24..];
     if magic != MAGIC {
         return Ok(Err(NO_CACHE.to_owned()));
     }
-    let [version, size, hash] = [version, size, hash].map(u64::from_le_bytes);
+    let [version, size] = [version, size].map(u64::from_le_bytes);
     if version != VERSION {
         return Ok(Err(format!(
             "has format {version}, but this version of bptt writes {VERSION}; remove it to have it made anew"
@@ -186,7 +182,7 @@ fn read_description(file: &mut File, len: u64) -> std::io::Result<Result<Descrip
         let count = u128::from(description.sizes[0].ids) + u128::from(description.sizes[1].ids);
         count * description.width.bytes() as u128 == u128::from(ids)
     };
-    let sound = parsed.filter(|parsed| Hash::of(&description) == hash && whole(parsed));
+    let sound = parsed.filter(|parsed| Hash::hash(&description) == hash && whole(parsed));
     Ok(sound.ok_or_else(|| DAMAGED.to_owned()))
 }
 

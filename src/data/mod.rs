@@ -7,7 +7,6 @@ mod cache;
 mod count;
 mod encode;
 mod files;
-mod hash;
 mod ids;
 pub mod scratch;
 mod split;
@@ -30,11 +29,12 @@ pub use tokenizer::{Decoder, Tokenizer};
 pub use vocabulary::{Level, Vocabulary};
 pub use windows::Windows;
 
+use hmac_sha256::Hash;
+
 use crate::error::{Result, require};
 use cache::Origin;
 use count::{CharacterSet, WordCounts};
 use encode::Span;
-use hash::Hash;
 use ids::Width;
 use text::Text;
 
@@ -245,7 +245,7 @@ impl Texts {
 
     /// What ids are made from.
     fn origin(&self, source: &Source, given: Option<&Tokenizer>) -> Result<Origin> {
-        let of = |text: &Text| Ok((text.len(), text.hash()?));
+        let of = Text::hash;
         let level = given.is_none().then_some(source.level);
         Ok(Origin {
             train: of(&self.train)?,
@@ -258,7 +258,7 @@ impl Texts {
             valid_fraction: source.valid_fraction.to_bits(),
             level,
             max_vocab: source.max_vocab,
-            tokenizer: given.map(|tokenizer| Hash::of(tokenizer.to_json().as_bytes())),
+            tokenizer: given.map(|tokenizer| Hash::hash(tokenizer.to_json().as_bytes())),
         })
     }
 }

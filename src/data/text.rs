@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::hash::Hash;
+use hmac_sha256::Hash;
+
 use super::scratch;
 use crate::error::{Error, Result};
 
@@ -133,20 +134,20 @@ impl Text {
         })
     }
 
-    /// A hash of every byte, and of where files begin.
+    /// The SHA-256 of every byte, and of where files begin.
     ///
     /// # Errors
     /// As [`Text::read`].
-    pub fn hash(&self) -> Result<u64> {
-        let mut hash = Hash::default();
+    pub fn hash(&self) -> Result<[u8; 32]> {
+        let mut hash = Hash::new();
         self.read(0..self.len(), |chunk| {
             if chunk.begins_file {
-                hash.add(&chunk.position.to_le_bytes());
+                hash.update(chunk.position.to_le_bytes());
             }
-            hash.add(chunk.text.as_bytes());
+            hash.update(chunk.text);
             Ok(Continue(()))
         })?;
-        Ok(hash.0)
+        Ok(hash.finalize())
     }
 }
 
