@@ -330,8 +330,11 @@ fn scalars(run: &Path) -> BTreeMap<&'static str, Vec<(u64, f32)>> {
     scalars
 }
 
+/// Step, value, and time in seconds.
+type Scalar = (u64, f32, f64);
+
 /// Steps, values and times by name, as TensorBoard reads them.
-fn in_tensorboard(run: &Path) -> Option<BTreeMap<String, Vec<(u64, f32, f64)>>> {
+fn in_tensorboard(run: &Path) -> Option<BTreeMap<String, Vec<Scalar>>> {
     let output = python("scalars.py", &[run.to_str().expect("UTF-8")], "")?;
     Some(serde_json::from_str(&output).expect("JSON"))
 }

@@ -12,7 +12,7 @@ use super::profile;
 use super::session::{Beginning, Session};
 use super::settings;
 use super::terminal::note;
-use crate::checkpoint::{Checkpoint, NewFolder};
+use crate::checkpoint::{Checkpoint, NewFolder, VOCABULARY};
 use crate::config::Config;
 use crate::data::{Corpus, scratch};
 use crate::device::{MemoryPlan, adapter};
@@ -88,7 +88,11 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
     let run = Run::open(&folder)?;
     let path = run::last_of(path)?;
     let mut checkpoint = Checkpoint::read(&path)?;
-    let config = settings::combine_resumed(&checkpoint.config, &arguments.config, matches)?;
+    let mut config = settings::combine_resumed(&checkpoint.config, &arguments.config, matches)?;
+    if config.tokenizer.is_some() {
+        // The file that it was read from may be gone.
+        config.tokenizer = Some(folder.join(VOCABULARY));
+    }
     let Some(corpus) = planned(&config, None, arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };

@@ -1,4 +1,4 @@
-//! Token ids → what the recurrence takes of them: z = E[x]·Wx + b.
+//! Token ids → what the recurrence takes of them: z = E\[x\]·Wx + b.
 
 use super::parameters::Parameter;
 use crate::device::{Device, Purpose};
