@@ -11,7 +11,7 @@ use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
 use bptt::ops::gpu::variants;
 use bptt::ops::{
-    Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, embedding_partials, norm_partials,
+    Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, embedding_partials, norm_partials,
 };
 use bptt::parity::{Subject, check_op};
 use divan::counter::ItemsCount;
@@ -183,6 +183,21 @@ fn softmax<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     });
 }
 
+/// One time step of all streams, by every means of choosing.
+fn sample<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
+    let (rows, vocab) = (bench.size.batch, bench.size.vocab);
+    let (logits, uniform) = (bench.tensor(rows * vocab), bench.zeros(rows));
+    let mut tokens = bench.zeros(rows);
+    let choice = Choice {
+        temperature: 0.8,
+        top_k: 40,
+        top_p: 0.9,
+    };
+    bench.time(bencher, rows * vocab, |ops| {
+        ops.sample(&logits, &uniform, &mut tokens, vocab, choice)
+    });
+}
+
 fn softmax_backward<O: Subject>(mut bench: Bench<O>, bencher: divan::Bencher) {
     let (len, vocab) = (bench.size.rows() * bench.size.vocab, bench.size.vocab);
     let (probs, dprobs, mut dlogits) = (bench.tensor(len), bench.tensor(len), bench.zeros(len));
@@ -299,7 +314,7 @@ macro_rules! on_both_devices {
 
 on_both_devices! {
     matmul tanh tanh_backward rnn rnn_backward embedding embedding_backward softmax_cross_entropy
-    mean_loss softmax softmax_backward cross_entropy sum_rows accumulate
+    mean_loss softmax sample softmax_backward cross_entropy sum_rows accumulate
     global_norm sgd momentum adam copy_within
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::stopwatch::{Clock, Lap, Stopwatch};
 use super::{Device, Purpose};
 use crate::error::Result;
-use crate::ops::{Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
+use crate::ops::{Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
 
 /// An op at one size.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -338,6 +338,21 @@ impl<O: Stopwatch> Ops for Profiled<'_, O> {
         let len = self.len(logits);
         self.time("softmax", len, 6 * len, 2 * len, |ops| {
             ops.softmax(logits, probs, vocab, temperature)
+        })
+    }
+
+    fn sample(
+        &mut self,
+        logits: &O::Tensor,
+        uniform: &O::Tensor,
+        tokens: &mut O::Tensor,
+        vocab: usize,
+        choice: Choice,
+    ) -> Result<()> {
+        let rows = self.len(uniform);
+        let elements = rows * vocab;
+        self.time("sample", format!("{rows}×{vocab}"), 0, elements, |ops| {
+            ops.sample(logits, uniform, tokens, vocab, choice)
         })
     }
 

@@ -11,7 +11,7 @@ pub mod gpu;
 
 use crate::device::tokens::Segments;
 use crate::device::{Device, check_range};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
 
 /// Where a row-major matrix, or a batch of them, lies in a tensor, and whether it is read
 /// transposed.
@@ -164,6 +164,58 @@ impl Adam {
     }
 }
 
+/// How [`Ops::sample`] chooses among the tokens of a row.
+///
+/// Tokens are ranked by their logits, the largest first, and among equals the lowest id first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Logits are divided by this before softmax: below 1 likely tokens become likelier. At 0 the
+    /// first in rank is taken.
+    pub temperature: f32,
+    /// Only this many, the first in rank, are kept; 0 keeps all.
+    pub top_k: usize,
+    /// Of those, only the first in rank are kept whose probabilities add up to this share of the
+    /// sum over all that `top_k` keeps, and one at least; 1 keeps all (Holtzman et al. 2020).
+    pub top_p: f32,
+}
+
+impl Choice {
+    /// Checks that each number is one that tokens can be chosen by.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the first that is not, by its name on the command line.
+    pub fn check(&self) -> Result<()> {
+        let (temperature, top_p) = (self.temperature, self.top_p);
+        // Kernels multiply by the inverse.
+        let usable = temperature == 0.0
+            || temperature > 0.0 && temperature.is_finite() && temperature.recip().is_finite();
+        let expected = "a positive number, or 0 for the likeliest token";
+        require("temperature", temperature, usable, expected)?;
+        let share = top_p > 0.0 && top_p <= 1.0;
+        require("top-p", top_p, share, "above 0 and at most 1")
+    }
+
+    /// What differences of logits are multiplied by.
+    pub(crate) fn inverse_temperature(&self) -> f64 {
+        match self.temperature {
+            0.0 => 1.0,
+            temperature => 1.0 / f64::from(temperature),
+        }
+    }
+
+    /// How many of `vocab` tokens are kept for their rank alone.
+    pub(crate) fn kept(&self, vocab: usize) -> usize {
+        match (self.temperature, self.top_k) {
+            (0.0, _) => 1,
+            (_, 0) => vocab,
+            (_, k) => k.min(vocab),
+        }
+    }
+}
+
+/// Longest row that [`Ops::sample`] takes: every id below it is an f32.
+pub const MAX_SAMPLED: usize = 1 << 24;
+
 /// The device operations that layers, model and training are written on.
 ///
 /// Sums are taken in an order that is fixed for a device and a shape: the same call gives the same
@@ -259,6 +311,22 @@ pub trait Ops: Device {
         probs: &mut Self::Tensor,
         vocab: usize,
         temperature: f32,
+    ) -> Result<()>;
+
+    /// tokens\[r\] = the id, as a number, of a token drawn from row r of `logits`, N rows of
+    /// `vocab` elements: the first kept id v, in ascending order, with
+    /// Σ_{i ≤ v} w_i > uniform\[r\]·Σ_i w_i. The sums are over the kept tokens, those that
+    /// [`Choice`] says, and w_i = exp((a_i − max a) / temperature).
+    ///
+    /// `uniform` has N numbers of \[0, 1), and as many `tokens` are written. `vocab` is at most
+    /// [`MAX_SAMPLED`].
+    fn sample(
+        &mut self,
+        logits: &Self::Tensor,
+        uniform: &Self::Tensor,
+        tokens: &mut Self::Tensor,
+        vocab: usize,
+        choice: Choice,
     ) -> Result<()>;
 
     /// dlogits = p ⊙ (dp − Σ_v p_v·dp_v), row by row: the gradient through [`Ops::softmax`] at
@@ -508,6 +576,27 @@ pub(crate) mod check {
             expected: format!("a multiple of {cols}"),
             found: len,
         })
+    }
+
+    /// The operands of a draw: [`Choice::check`], and a token for each of `uniform` numbers.
+    pub fn sample(
+        logits: usize,
+        uniform: usize,
+        tokens: usize,
+        vocab: usize,
+        choice: &Choice,
+    ) -> Result<()> {
+        choice.check()?;
+        if !(1..=MAX_SAMPLED).contains(&vocab) {
+            return Err(Error::Shape {
+                op: "sample",
+                operand: "vocabulary",
+                expected: format!("1 to {MAX_SAMPLED}"),
+                found: vocab,
+            });
+        }
+        at_least("sample", "logits", uniform * vocab, logits)?;
+        at_least("sample", "tokens", uniform, tokens)
     }
 
     /// A matrix that is read as it is stored.

@@ -20,6 +20,7 @@ mod momentum;
 pub mod report;
 mod rnn;
 mod rnn_backward;
+mod sample;
 mod sgd;
 mod softmax;
 mod softmax_backward;
@@ -39,7 +40,7 @@ pub use subject::Subject;
 type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
 
 /// Every op with its cases, in the order of the trait's methods.
-fn cases<O: Subject>() -> [(&'static str, Cases<O>); 19] {
+fn cases<O: Subject>() -> [(&'static str, Cases<O>); 20] {
     [
         ("matmul", matmul::cases),
         ("tanh", tanh::cases),
@@ -51,6 +52,7 @@ fn cases<O: Subject>() -> [(&'static str, Cases<O>); 19] {
         ("softmax_cross_entropy", softmax_cross_entropy::cases),
         ("mean_loss", mean_loss::cases),
         ("softmax", softmax::cases),
+        ("sample", sample::cases),
         ("softmax_backward", softmax_backward::cases),
         ("cross_entropy", cross_entropy::cases),
         ("sum_rows", sum_rows::cases),

@@ -18,6 +18,7 @@ mod mean_loss;
 mod momentum;
 mod rnn;
 mod rnn_backward;
+mod sample;
 mod sgd;
 mod softmax;
 mod softmax_backward;

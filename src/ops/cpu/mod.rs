@@ -12,6 +12,7 @@ mod mean_loss;
 mod momentum;
 mod rnn;
 mod rnn_backward;
+mod sample;
 mod sgd;
 mod softmax;
 mod softmax_backward;
@@ -20,7 +21,7 @@ mod sum_rows;
 mod tanh;
 mod tanh_backward;
 
-use super::{Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
+use super::{Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
 use crate::device::cpu::CpuTensor;
 use crate::device::tokens::TokenIndex;
 use crate::device::{Cpu, Element};
@@ -134,6 +135,18 @@ impl<F: Element> Ops for Cpu<F> {
         temperature: f32,
     ) -> Result<()> {
         softmax::softmax(&logits.0, &mut probs.0, vocab, temperature, self.threads())
+    }
+
+    fn sample(
+        &mut self,
+        logits: &CpuTensor<F>,
+        uniform: &CpuTensor<F>,
+        tokens: &mut CpuTensor<F>,
+        vocab: usize,
+        choice: Choice,
+    ) -> Result<()> {
+        let threads = self.threads();
+        sample::sample(&logits.0, &uniform.0, &mut tokens.0, vocab, choice, threads)
     }
 
     fn softmax_backward(

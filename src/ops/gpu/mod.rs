@@ -12,6 +12,7 @@ mod mean_loss;
 mod momentum;
 mod rnn;
 mod rnn_backward;
+mod sample;
 mod sgd;
 mod softmax;
 mod softmax_backward;
@@ -20,7 +21,7 @@ mod sum_rows;
 mod tanh;
 mod tanh_backward;
 
-use super::{Adam, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
+use super::{Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Kernel;
@@ -40,6 +41,7 @@ pub static KERNELS: &[(&str, &[&Kernel])] = &[
     ("momentum", momentum::KERNELS),
     ("rnn", rnn::KERNELS),
     ("rnn_backward", rnn_backward::KERNELS),
+    ("sample", sample::KERNELS),
     ("sgd", sgd::KERNELS),
     ("softmax", softmax::KERNELS),
     ("softmax_backward", softmax_backward::KERNELS),
@@ -138,6 +140,17 @@ impl Ops for Gpu {
         temperature: f32,
     ) -> Result<()> {
         softmax::softmax(self, logits, probs, vocab, temperature)
+    }
+
+    fn sample(
+        &mut self,
+        logits: &GpuTensor,
+        uniform: &GpuTensor,
+        tokens: &mut GpuTensor,
+        vocab: usize,
+        choice: Choice,
+    ) -> Result<()> {
+        sample::sample(self, logits, uniform, tokens, vocab, choice)
     }
 
     fn softmax_backward(

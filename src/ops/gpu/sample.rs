@@ -1,0 +1,68 @@
+//! Host side of `sample.wgsl`: a token of each row, drawn from its probabilities.
+
+use crate::device::Gpu;
+use crate::device::gpu::GpuTensor;
+use crate::device::kernel::Access::{Read, ReadWrite};
+use crate::device::kernel::{Kernel, params};
+use crate::error::{Error, Result};
+use crate::ops::{Choice, check};
+
+params! {
+    /// See `shaders/sample.wgsl`.
+    Params {
+        rows: u32,
+        vocab: u32,
+        top_k: u32,
+        top_p: f32,
+        inverse_temperature: f32,
+    }
+}
+
+/// Lanes of a workgroup, which share a row.
+const LANES: usize = 256;
+
+/// Longest row on an adapter that computes on the CPU. lavapipe ends an invocation's loops after
+/// 65,535 iterations in all; a lane goes up to 40 times over its share of the row, and some 2,200
+/// times over what the lanes found.
+const LONGEST_ON_SOFTWARE: usize = 400_000;
+
+static KERNEL: Kernel = Kernel::new::<Params>(
+    "sample",
+    include_str!("../../../shaders/sample.wgsl"),
+    &[("logits", Read), ("uniforms", Read), ("tokens", ReadWrite)],
+    &[("WORKGROUP_SIZE", LANES as f64)],
+);
+
+/// Every variant.
+pub static KERNELS: &[&Kernel] = &[&KERNEL];
+
+/// See [`crate::ops::Ops::sample`].
+pub fn sample(
+    gpu: &mut Gpu,
+    logits: &GpuTensor,
+    uniform: &GpuTensor,
+    tokens: &mut GpuTensor,
+    vocab: usize,
+    choice: Choice,
+) -> Result<()> {
+    let rows = uniform.len();
+    check::sample(logits.len(), rows, tokens.len(), vocab, &choice)?;
+    if gpu.is_software() && vocab > LONGEST_ON_SOFTWARE {
+        return Err(Error::Shape {
+            op: "sample",
+            operand: "vocabulary",
+            expected: format!("at most {LONGEST_ON_SOFTWARE} on a software adapter"),
+            found: vocab,
+        });
+    }
+    let params = Params {
+        rows: rows as u32,
+        vocab: vocab as u32,
+        top_k: choice.kept(vocab) as u32,
+        top_p: choice.top_p,
+        inverse_temperature: choice.inverse_temperature() as f32,
+    };
+    let buffers = [&logits.buffer, &uniform.buffer, &tokens.buffer];
+    gpu.dispatch(&KERNEL, &params, &buffers, rows);
+    Ok(())
+}
