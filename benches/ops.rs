@@ -11,7 +11,8 @@ use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
 use bptt::ops::gpu::variants;
 use bptt::ops::{
-    Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, embedding_partials, norm_partials,
+    Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, embedding_partials,
+    norm_partials,
 };
 use bptt::parity::{Subject, check_op};
 use divan::counter::ItemsCount;

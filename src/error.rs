@@ -24,6 +24,15 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A single file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    WriteFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
     /// Standard output could not be written.
     #[error("cannot write to standard output: {source}")]
     Output {
@@ -340,13 +349,15 @@ pub enum Error {
         gradient_norm: f64,
     },
 
-    /// The text to continue holds something that the model does not know.
+    /// A text holds something that the model does not know.
     #[error(
-        "the prompt holds {token:?}, which is not in the model's vocabulary of {vocab} tokens; leave it out"
+        "the text holds {token:?} as character {position}, which is not in the model's vocabulary of {vocab} tokens; leave it out, or use --unknown skip"
     )]
     UnknownToken {
         /// The character or word.
         token: String,
+        /// Which character of the text it is, or begins with, from 1.
+        position: usize,
         /// The vocabulary size.
         vocab: usize,
     },

@@ -1,113 +1,128 @@
-//! Sampling text from a model, one token after the other.
+//! Sampling text from a model, one token after the other, of one text or of several at once.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::Checkpoint;
+use crate::device::Purpose;
 use crate::error::{Result, require};
-use crate::model::{ModelSize, RnnLm, Softmax};
-use crate::ops::Ops;
+use crate::model::RnnLm;
+use crate::ops::{Choice, Ops};
+
+/// Tokens of a prompt that are read at once.
+const PROMPT_WINDOW: usize = 64;
+/// Most texts at once: the largest batch size.
+const MAX_SAMPLES: usize = 1 << 16;
 
 /// How tokens are chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// Logits are divided by this before softmax: below 1 likely tokens become likelier.
-    pub temperature: f32,
-    /// Choose among this many likeliest tokens only; 0 for all.
-    pub top_k: usize,
-    /// Seed of the choices.
+    /// Among which tokens, and how likely each is.
+    pub choice: Choice,
+    /// Seed of the choices. Each text of several has random numbers of its own, which do not depend
+    /// on how many there are.
     pub seed: u64,
 }
 
-/// A model that has read some text and goes on with it.
+/// A model that has read some text and goes on with it, in one or several ways. Model and choice
+/// run on the device; only the chosen tokens come back.
 #[derive(Debug)]
 pub struct Generator<O: Ops> {
     model: RnnLm<O>,
-    softmax: Softmax<O>,
-    sampling: Sampling,
-    random: ChaCha8Rng,
-    /// The token to read next.
-    next: u32,
-    probs: Vec<f32>,
+    choice: Choice,
+    random: Vec<ChaCha8Rng>,
+    /// The token that each text is to read next.
+    next: Vec<u32>,
+    /// On the device: a random number and then a token for each text.
+    uniform: O::Tensor,
+    tokens: O::Tensor,
+    vocab: usize,
 }
 
 impl<O: Ops<Elem = f32>> Generator<O> {
-    /// A generator that has read `prompt`; without one it begins as after a line's end.
+    /// A generator of `samples` texts that has read `prompt`; without one it begins as after a
+    /// line's end.
     ///
     /// # Errors
-    /// [`crate::Error::UnknownToken`] for a prompt with a character that the model does not know,
-    /// [`crate::Error::Config`] for a temperature that is not positive; as [`crate::device::Device::alloc`].
+    /// [`crate::Error::Config`] for a choice or a number of samples that cannot be used; as
+    /// [`crate::device::Device::alloc`].
     pub fn new(
         ops: &mut O,
         checkpoint: &Checkpoint,
-        prompt: &str,
+        prompt: &[u32],
+        samples: usize,
         sampling: Sampling,
     ) -> Result<Self> {
-        let temperature = sampling.temperature;
-        // Kernels multiply by the inverse.
-        let usable =
-            temperature > 0.0 && temperature.is_finite() && temperature.recip().is_finite();
-        require("temperature", temperature, usable, "a positive number")?;
-        let vocabulary = &checkpoint.vocabulary;
-        let (prompt, _) = vocabulary.encode(prompt)?;
-        let size = ModelSize {
-            batch: 1,
-            time_steps: 1,
-            ..checkpoint.config.model_size(vocabulary.len())
+        sampling.choice.check()?;
+        let usable = (1..=MAX_SAMPLES).contains(&samples);
+        require("samples", samples, usable, &format!("1 to {MAX_SAMPLES}"))?;
+        let start = [checkpoint.vocabulary.start()];
+        let (next, read) = match prompt.split_last() {
+            Some((last, before)) => (*last, [&start, before].concat()),
+            None => (start[0], Vec::new()),
         };
-        let mut model = RnnLm::new(ops, size, true)?;
-        checkpoint.weights.put(ops, &mut model)?;
-        let mut generator = Generator {
-            softmax: Softmax::new(ops, 1, vocabulary.len())?,
+        let state = read_prompt(ops, checkpoint, &read)?;
+        // All logits of a step exist at once.
+        let mut model = checkpoint.model(ops, samples, 1, Some(samples))?;
+        model.rnn.set_state(ops, &state.repeat(samples))?;
+        let random = |stream: usize| {
+            let mut random = ChaCha8Rng::seed_from_u64(sampling.seed);
+            random.set_stream(stream as u64);
+            random
+        };
+        Ok(Generator {
             model,
-            sampling,
-            random: ChaCha8Rng::seed_from_u64(sampling.seed),
-            next: vocabulary.start(),
-            probs: vec![0.0; vocabulary.len()],
-        };
-        for token in prompt {
-            generator.model.read(ops, &[generator.next])?;
-            ops.submit()?;
-            generator.next = token;
-        }
-        Ok(generator)
+            choice: sampling.choice,
+            random: (0..samples).map(random).collect(),
+            next: vec![next; samples],
+            uniform: ops.alloc(Purpose::Scratch, "uniform numbers", samples)?,
+            tokens: ops.alloc(Purpose::Scratch, "chosen tokens", samples)?,
+            vocab: checkpoint.vocabulary.len(),
+        })
     }
 
-    /// The next token's id, which becomes part of the text.
+    /// The next token's id of each text, which becomes part of it.
     ///
     /// # Errors
     /// As the ops.
-    pub fn next_token(&mut self, ops: &mut O) -> Result<u32> {
-        let logits = self.model.last_logits(ops, &[self.next])?;
-        self.softmax
-            .forward(ops, logits, self.sampling.temperature)?;
-        ops.read_into(&self.softmax.probs, 0, &mut self.probs)?;
-        self.next = self.choose();
-        Ok(self.next)
+    pub fn next_tokens(&mut self, ops: &mut O) -> Result<&[u32]> {
+        let mut numbers: Vec<f32> = self.random.iter_mut().map(uniform).collect();
+        ops.write(&mut self.uniform, 0, &numbers)?;
+        let logits = self.model.last_logits(ops, &self.next)?;
+        let (uniform, tokens) = (&self.uniform, &mut self.tokens);
+        ops.sample(logits, uniform, tokens, self.vocab, self.choice)?;
+        ops.read_into(&self.tokens, 0, &mut numbers)?;
+        for (next, token) in self.next.iter_mut().zip(numbers) {
+            *next = token as u32;
+        }
+        Ok(&self.next)
     }
+}
 
-    /// Draws from the probabilities, by the inverse of their distribution function.
-    fn choose(&mut self) -> u32 {
-        let k = self.sampling.top_k;
-        if k > 0 && k < self.probs.len() {
-            let mut ranked = self.probs.clone();
-            let (_, &mut least, _) = ranked.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a));
-            self.probs
-                .iter_mut()
-                .filter(|p| **p < least)
-                .for_each(|p| *p = 0.0);
-        }
-        let total: f64 = self.probs.iter().map(|&p| f64::from(p)).sum();
-        let uniform = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-        let mut left = uniform * total;
-        let mut chosen = 0;
-        for (id, &p) in self.probs.iter().enumerate().filter(|(_, p)| **p > 0.0) {
-            chosen = id;
-            left -= f64::from(p);
-            if left < 0.0 {
-                break;
-            }
-        }
-        chosen as u32
+/// The state, `[1, H]`, after a model has read `tokens` from zeros on, a window at a time.
+fn read_prompt<O: Ops<Elem = f32>>(
+    ops: &mut O,
+    checkpoint: &Checkpoint,
+    tokens: &[u32],
+) -> Result<Vec<f32>> {
+    if tokens.is_empty() {
+        return Ok(vec![0.0; checkpoint.config.nhid]);
     }
+    let time_steps = tokens.len().min(PROMPT_WINDOW);
+    let mut model = checkpoint.model(ops, 1, time_steps, None)?;
+    let mut window = vec![0; time_steps];
+    let mut steps = 0;
+    for tokens in tokens.chunks(time_steps) {
+        // What is left over of the last window is read too, but the state is taken before it.
+        steps = tokens.len();
+        window[..steps].copy_from_slice(tokens);
+        model.read(ops, &window)?;
+        ops.submit()?;
+    }
+    model.rnn.state_after(ops, steps)
+}
+
+/// A multiple of 2⁻²⁴ in [0, 1): an f32, exactly.
+fn uniform(random: &mut ChaCha8Rng) -> f32 {
+    (random.next_u32() >> 8) as f32 / (1u32 << 24) as f32
 }

@@ -2,7 +2,8 @@
 //!
 //! A token's way is [`data`] → [`model`] → [`ops`] → [`device`] and its shaders, and back:
 //! [`train`] runs it, [`optimizer`] updates, [`checkpoint`] saves into a [`run`]'s folder,
-//! [`generate`] samples, [`interchange`] reads and writes what other programs do, and
+//! [`generate`] samples, [`evaluate`] scores, [`interchange`] reads and writes what other programs
+//! do, and
 //! [`parity`] holds a device to the f64 reference.
 //!
 //! ```
@@ -38,6 +39,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod evaluate;
 pub mod generate;
 pub mod inspect;
 pub mod interchange;

@@ -66,7 +66,7 @@ use crate::schedule::{BestLoss, EarlyStop, Schedule, ScheduleState};
 const LOSSES_SUMMED: u64 = 256;
 
 /// Nats per token from which on training counts as failed. Guessing costs ln V, less than 23.
-const DIVERGED: f64 = 1e4;
+pub(crate) const DIVERGED: f64 = 1e4;
 
 /// The name of the hidden state among a checkpoint's tensors.
 const HIDDEN: &str = "hidden";

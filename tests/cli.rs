@@ -569,8 +569,8 @@ fn a_run_that_is_not_one_is_named() {
         1,
         "which is not in the model's vocabulary",
     );
-    let cold = ["generate", "run", "--device", "cpu", "--temperature", "0"];
-    fails(folder.path(), &cold, 2, "temperature = 0");
+    let cold = ["generate", "run", "--device", "cpu", "--temperature", "-1"];
+    fails(folder.path(), &cold, 2, "temperature = -1");
     let coldest = [
         "generate",
         "run",
@@ -832,4 +832,200 @@ fn completions_and_manual_pages_are_made() {
     succeeds(&bptt(folder.path(), &["man", "man1"]));
     let page = fs::read_to_string(folder.path().join("man1/bptt-train.1")).unwrap();
     assert!(page.contains("Learning rate"), "{page}");
+}
+
+#[test]
+fn generation_streams_or_gathers_and_reads_prompts_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(&train(folder.path(), &["--out", "run"]));
+    let base = ["generate", "run", "--device", "cpu", "--length", "30"];
+    let generate = |more: &[&str]| bptt(folder.path(), &[&base, more].concat());
+    let text = |more: &[&str]| {
+        let output = generate(more);
+        succeeds(&output);
+        stdout(&output)
+    };
+    let one = text(&["--prompt", "Lorem "]);
+    fs::write(folder.path().join("prompt"), "Lorem ").unwrap();
+    assert_eq!(text(&["--prompt-file", "prompt"]), one);
+    let stdin = fs::File::open(folder.path().join("prompt")).unwrap();
+    let read = Command::new(env!("CARGO_BIN_EXE_bptt"))
+        .args([&base[..], &["--prompt-file", "-"]].concat())
+        .current_dir(folder.path())
+        .stdin(stdin)
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&read), one);
+
+    // Several at once are told apart, begin alike, and are the same each time.
+    let samples = ["--prompt", "Lorem ", "--samples", "3"];
+    let three = text(&samples);
+    let texts: Vec<&str> = three.split("\n---\n").collect();
+    assert!(
+        texts.len() == 3 && texts.iter().all(|t| t.starts_with("Lorem ")),
+        "{three}"
+    );
+    assert!(texts[0] != texts[1] && texts[1] != texts[2], "{three}");
+    assert_eq!(text(&samples), three);
+    let lines = text(&[&samples[..], &["--json"]].concat());
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    for (number, line) in lines.iter().enumerate() {
+        assert_eq!(
+            (&line["sample"], &line["prompt"]),
+            (&number.into(), &"Lorem ".into())
+        );
+        assert_eq!(line["text"].as_str().unwrap().chars().count(), 30);
+    }
+
+    // The likeliest token leaves nothing to chance, by whatever means.
+    let likeliest = text(&["--temperature", "0"]);
+    for same in [
+        &["--temperature", "0", "--seed", "2"][..],
+        &["--top-k", "1", "--seed", "3"],
+        &["--top-p", "1e-6", "--seed", "4"],
+    ] {
+        assert_eq!(text(same), likeliest, "{same:?}");
+    }
+    let output = generate(&["--prompt", "Lo漢rem ", "--unknown", "skip"]);
+    succeeds(&output);
+    assert!(stderr(&output).contains("left out: 1 of the prompt's characters"));
+    let fails = |more: &[&'static str], code, hint| {
+        fails(folder.path(), &[&base, more].concat(), code, hint);
+    };
+    fails(&["--prompt", "Lo漢"], 1, "\"漢\" as character 3");
+    fails(&["--samples", "0"], 2, "samples = 0");
+    fails(&["--top-p", "0"], 2, "top-p = 0");
+    fails(&["--prompt-file", "missing"], 1, "cannot read missing");
+    fails(&["--prompt-file", "prompt", "--prompt", "x"], 2, "--prompt");
+}
+
+#[test]
+fn the_sample_at_the_end_of_training_is_what_generate_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    // Without a validation part, the last checkpoint is the model.
+    let text = text_in(folder.path());
+    let output = train(
+        folder.path(),
+        &["--data", &text, "--seed", "9", "--out", "run"],
+    );
+    succeeds(&output);
+    let again = [
+        "generate", "run", "--device", "cpu", "--seed", "9", "--length", "400",
+    ];
+    assert_eq!(stdout(&bptt(folder.path(), &again)), stdout(&output));
+}
+
+#[test]
+fn evaluation_prints_loss_and_surprisals() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    succeeds(&train(folder.path(), &["--out", "run"]));
+    let base = ["eval", "run", "--device", "cpu"];
+    let eval = |more: &[&str]| {
+        let output = bptt(folder.path(), &[&base, more].concat());
+        succeeds(&output);
+        output
+    };
+    let json = |more: &[&str]| -> serde_json::Value {
+        let text = stdout(&eval(&[more, &["--json"]].concat()));
+        serde_json::from_str(&text).expect("JSON")
+    };
+    // The run's own validation text; all of it.
+    let own = json(&[]);
+    let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+    let loss = number(&own["loss"]);
+    assert_eq!(
+        (&own["tokens"], &own["characters"]),
+        (&4906.into(), &4906.into())
+    );
+    assert!((number(&own["perplexity"]) / loss.exp() - 1.0).abs() < 1e-9);
+    assert!((number(&own["bits_per_character"]) * 2f64.ln() - loss).abs() < 1e-9);
+    // Training measures whole windows of four streams only.
+    let summary = fs::read_to_string(path("run/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert!(
+        (number(&summary["valid_loss"]) - loss).abs() < 0.02,
+        "{summary} {loss}"
+    );
+    assert!(stdout(&eval(&[])).contains("4906 characters: loss "));
+
+    fs::write(path("text"), "Lorem ipsum dolor").unwrap();
+    let lines = |text: &str| -> Vec<serde_json::Value> {
+        let line = |line| serde_json::from_str(line).expect("JSON");
+        text.lines().map(line).collect()
+    };
+    let printed = eval(&["--data", "text", "--surprisal", "-"]);
+    assert!(stderr(&printed).contains("17 characters: loss "));
+    let tokens = lines(&stdout(&printed));
+    assert_eq!((tokens.len(), &tokens[4]["token"]), (17, &"m".into()));
+    assert_eq!(tokens[16]["position"], 16);
+    let mean = tokens.iter().map(|t| number(&t["nats"])).sum::<f64>() / 17.0;
+    let report = json(&["--data", "text", "--surprisal", "file"]);
+    assert!((mean - number(&report["loss"])).abs() < 1e-6);
+    assert_eq!(lines(&fs::read_to_string(path("file")).unwrap()), tokens);
+    let dynamic = json(&["--dynamic", "--dynamic-lr", "0", "--data", "text"]);
+    assert!((number(&dynamic["loss"]) - mean).abs() < 1e-5);
+
+    fs::write(path("foreign"), "Lorem 漢 ipsum").unwrap();
+    let foreign = ["--data", "foreign"];
+    fails(
+        folder.path(),
+        &[&base[..], &foreign].concat(),
+        1,
+        "\"漢\" as character 7",
+    );
+    let skipped = json(&[&foreign[..], &["--unknown", "skip"]].concat());
+    assert_eq!(
+        (&skipped["skipped"], &skipped["tokens"]),
+        (&1.into(), &12.into())
+    );
+    fs::write(path("empty"), "").unwrap();
+    for (more, code, hint) in [
+        (&["--data", "empty"][..], 1, "is empty"),
+        (&["--data", "missing"], 1, "cannot read missing"),
+        (&["--batch-size", "0"], 2, "batch-size = 0"),
+        (&["--bptt", "0"], 2, "bptt = 0"),
+        (&["--dynamic", "--dynamic-lr", "-1"], 2, "dynamic-lr = -1"),
+        (&["--dynamic", "--batch-size", "2"], 2, "1 with --dynamic"),
+        (&["--dynamic-lr", "1"], 2, "--dynamic"),
+        (&["--surprisal", "none/file"], 1, "cannot write none/file"),
+    ] {
+        fails(folder.path(), &[&base[..], more].concat(), code, hint);
+    }
+}
+
+#[test]
+fn words_are_evaluated_with_and_without_unknown_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let words = [
+        "--data",
+        &text,
+        "--level",
+        "word",
+        "--vocab-size",
+        "12",
+        "--out",
+        "run",
+    ];
+    succeeds(&train(folder.path(), &words));
+    let base = ["eval", "run", "--device", "cpu"];
+    fails(folder.path(), &base, 2, "data = none");
+    let output = bptt(
+        folder.path(),
+        &[&base[..], &["--data", &text, "--json"]].concat(),
+    );
+    succeeds(&output);
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let number = |field: &str| report[field].as_f64().expect("a number");
+    // Ten lines of ten words and a line's end, of 11 kinds beside the digits.
+    assert_eq!(number("tokens"), 110.0);
+    assert!(number("unknown") > 0.0 && number("perplexity_without_unknown") > 1.0);
+    let bits = number("loss") * 110.0 / 2f64.ln() / number("characters");
+    assert!((number("bits_per_character") - bits).abs() < 1e-9);
+    assert!(stderr(&output).contains("of the text's words"));
 }

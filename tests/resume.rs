@@ -10,7 +10,7 @@ use bptt::config::{Config, LrSchedule, OptimizerChoice};
 use bptt::data::{Corpus, TokenIds};
 use bptt::device::{Cpu, Purpose};
 use bptt::generate::{Generator, Sampling};
-use bptt::ops::Ops;
+use bptt::ops::{Choice, Ops};
 use bptt::train::{Advance, Event, State, Trainer, plan};
 use clap::Parser;
 
@@ -105,12 +105,15 @@ fn outcome<O: Ops<Elem = f32>>(
 ) -> Outcome {
     let checkpoint = trainer.checkpoint(ops, &corpus.vocabulary).unwrap();
     let sampling = Sampling {
-        temperature: 1.0,
-        top_k: 0,
+        choice: Choice {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+        },
         seed: 1,
     };
-    let mut generator = Generator::new(ops, &checkpoint, "", sampling).unwrap();
-    let sample = (0..20).map(|_| generator.next_token(ops).unwrap());
+    let mut generator = Generator::new(ops, &checkpoint, &[], 1, sampling).unwrap();
+    let sample = (0..20).map(|_| generator.next_tokens(ops).unwrap()[0]);
     Outcome {
         sample: sample.collect(),
         weights: checkpoint.weights,

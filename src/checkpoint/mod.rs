@@ -29,7 +29,9 @@ pub(crate) use weights::{SECOND_BIAS, transpose};
 
 use crate::config::Config;
 use crate::data::Tokenizer;
+use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::model::{ModelSize, RnnLm};
 use crate::train::State;
 
 /// The weights' file.
@@ -57,6 +59,28 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The model on a device, for windows of `time_steps` of `batch` streams, with at most
+    /// `chunk_rows` rows of logits at once (see [`RnnLm::with_chunk_rows`]).
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn model<D: Device<Elem = f32>>(
+        &self,
+        device: &mut D,
+        batch: usize,
+        time_steps: usize,
+        chunk_rows: Option<usize>,
+    ) -> Result<RnnLm<D>> {
+        let size = ModelSize {
+            batch,
+            time_steps,
+            ..self.config.model_size(self.vocabulary.len())
+        };
+        let mut model = RnnLm::with_chunk_rows(device, size, true, chunk_rows)?;
+        self.weights.put(device, &mut model)?;
+        Ok(model)
+    }
+
     /// Writes the checkpoint as the folder `path`: whole, or not at all.
     ///
     /// # Errors

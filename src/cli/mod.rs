@@ -2,6 +2,7 @@
 
 mod bench;
 mod devices;
+mod eval;
 mod export;
 mod generate;
 mod import;
@@ -17,6 +18,7 @@ mod session;
 mod settings;
 mod terminal;
 mod train;
+mod unknown;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -80,6 +82,8 @@ enum Verb {
     /// Sample text from a saved model
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::Arguments),
+    /// Measure how well a saved model predicts a text
+    Eval(eval::Arguments),
     /// Make a run of weights that were trained in PyTorch
     Import(import::Arguments),
     /// Write a saved model for other programs
@@ -158,6 +162,7 @@ fn run(verb: &Verb, matches: &ArgMatches) -> Result<ExitCode> {
     match verb {
         Verb::Train(arguments) => train::run(arguments, flags),
         Verb::Generate(arguments) => generate::run(arguments),
+        Verb::Eval(arguments) => eval::run(arguments),
         Verb::Import(arguments) => import::run(arguments),
         Verb::Export(arguments) => export::run(arguments),
         Verb::Inspect(arguments) => inspect::run(arguments),

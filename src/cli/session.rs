@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::generate::{Sample, TEMPERATURE};
+use super::generate::{CHOICE, Sample};
 use super::interrupts::Interrupts;
 use super::on_device::Job;
 use super::profile;
@@ -182,15 +182,17 @@ impl<O: Subject> Training<'_, O> {
         let sample = Sample {
             checkpoint: &self.trainer.checkpoint(ops, &self.corpus.vocabulary)?,
             prompt: "",
+            prompt_ids: &[],
             length: match self.corpus.vocabulary.level() {
                 Level::Char => characters,
                 Level::Word | Level::Token => words,
             },
+            samples: 1,
             sampling: Sampling {
-                temperature: TEMPERATURE,
-                top_k: 0,
+                choice: CHOICE,
                 seed: self.config.seed,
             },
+            json: false,
         };
         sample.run(ops)?;
         Ok(ExitCode::SUCCESS)

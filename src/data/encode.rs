@@ -94,10 +94,18 @@ impl Failure {
         }
     }
 
-    /// The error for a prompt.
-    pub fn in_prompt(self) -> Error {
+    /// The error for a prompt, or another text that is not known by its file.
+    pub fn in_prompt(self, prompt: &str) -> Error {
         match self {
-            Failure::Unknown { token, vocab, .. } => Error::UnknownToken { token, vocab },
+            Failure::Unknown {
+                token,
+                offset,
+                vocab,
+            } => Error::UnknownToken {
+                token,
+                position: 1 + prompt[..offset as usize].chars().count(),
+                vocab,
+            },
             #[cfg(feature = "tokenizers")]
             Failure::Tokenizer(what) => Error::Tokenizer { what },
         }

@@ -17,6 +17,7 @@ mod tests;
 mod text;
 mod tokenizer;
 pub mod vocabulary;
+pub mod whole;
 pub mod windows;
 mod words;
 

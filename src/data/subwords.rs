@@ -81,6 +81,16 @@ impl Subwords {
         }
     }
 
+    /// The id for what is not in the vocabulary.
+    pub fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// The token of an id; empty for an id that has none.
+    pub fn token(&self, id: u32) -> String {
+        self.tokenizer.id_to_token(id).unwrap_or_default()
+    }
+
     /// Begins to encode a text.
     pub fn pieces(&self) -> Pieces<'_> {
         Pieces {

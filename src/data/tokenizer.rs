@@ -5,7 +5,7 @@ use std::path::Path;
 use super::encode::Encoder;
 #[cfg(feature = "tokenizers")]
 use super::subwords::{Subwords, TextStream};
-use super::vocabulary::{Level, Vocabulary};
+use super::vocabulary::{Level, UNKNOWN, Vocabulary};
 use crate::error::{Error, Result};
 
 /// A vocabulary of characters or words or, with the feature `tokenizers`, a tokenizer of any kind
@@ -107,6 +107,27 @@ impl Tokenizer {
         }
     }
 
+    /// The id of `<unk>`, if there is one.
+    pub fn unknown(&self) -> Option<u32> {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => vocabulary.id(UNKNOWN),
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(subwords) => subwords.unknown(),
+        }
+    }
+
+    /// The token of an id, as the vocabulary has it. Empty for an id out of range.
+    pub fn token(&self, id: u32) -> String {
+        match self {
+            Tokenizer::Vocabulary(vocabulary) => {
+                let token = vocabulary.tokens().get(id as usize);
+                token.cloned().unwrap_or_default()
+            }
+            #[cfg(feature = "tokenizers")]
+            Tokenizer::Subwords(subwords) => subwords.token(id),
+        }
+    }
+
     /// Begins to encode a text.
     pub(super) fn encoder(&self) -> Encoder<'_> {
         match self {
@@ -126,7 +147,7 @@ impl Tokenizer {
         encoder
             .push(prompt, 0, &mut ids)
             .and_then(|()| encoder.finish(&mut ids))
-            .map_err(|failure| failure.in_prompt())?;
+            .map_err(|failure| failure.in_prompt(prompt))?;
         Ok((ids, encoder.unknown()))
     }
 
@@ -181,7 +202,7 @@ mod tests {
         assert_eq!(ids, [2, 0, 3, 1]);
         let error = tokenizer.encode("nx").unwrap_err().to_string();
         assert!(
-            error.contains("\"x\"") && error.contains("4 tokens"),
+            error.contains("\"x\" as character 2") && error.contains("4 tokens"),
             "{error}"
         );
     }

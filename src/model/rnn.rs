@@ -110,7 +110,7 @@ impl<D: Device> Rnn<D> {
     pub fn next_state(&self, device: &mut D) -> Result<Vec<D::Elem>> {
         match self.initial {
             InitialState::FinalOfLast => self.final_state(device),
-            InitialState::InPlace => self.state_at(device, 0),
+            InitialState::InPlace => self.state_after(device, 0),
             InitialState::ToBeCleared => Ok(self.zeros()),
         }
     }
@@ -120,12 +120,16 @@ impl<D: Device> Rnn<D> {
     /// # Errors
     /// As [`Device::read_into`].
     pub fn final_state(&self, device: &mut D) -> Result<Vec<D::Elem>> {
-        self.state_at(device, self.size.time_steps)
+        self.state_after(device, self.size.time_steps)
     }
 
-    fn state_at(&self, device: &mut D, slot: usize) -> Result<Vec<D::Elem>> {
+    /// The state `[N, H]` after `steps` time steps of the last window: its initial state for 0.
+    ///
+    /// # Errors
+    /// As [`Device::read_into`].
+    pub fn state_after(&self, device: &mut D, steps: usize) -> Result<Vec<D::Elem>> {
         let mut state = self.zeros();
-        device.read_into(&self.hidden, slot * state.len(), &mut state)?;
+        device.read_into(&self.hidden, steps * state.len(), &mut state)?;
         Ok(state)
     }
 
