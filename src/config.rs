@@ -35,6 +35,17 @@ pub enum OptimizerChoice {
     Adamw,
 }
 
+/// The value of `--on-nan`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// Stop.
+    #[default]
+    Stop,
+    /// Go on from the last good checkpoint at half the learning rate.
+    Rollback,
+}
+
 /// The settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
@@ -246,6 +257,11 @@ pub struct Config {
     /// Steps between two checkpoints, beside the one after each validation; 0 for none
     #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = "Run")]
     pub save_interval: usize,
+    /// When the loss is no longer a number: stop, or go on from the last good checkpoint at half the
+    /// learning rate
+    #[arg(long, value_enum, default_value_t, help_heading = "Run")]
+    #[serde(default)]
+    pub on_nan: OnNan,
     /// Newest checkpoints to keep; the last and the best are kept anyway
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Run")]
     pub keep: usize,

@@ -104,6 +104,15 @@ pub enum Event {
         /// Seconds of training so far.
         seconds: f64,
     },
+    /// The loss was no longer a number, or exploded, and training goes on from a checkpoint.
+    Rollback {
+        /// The step that it was found at.
+        step: u64,
+        /// The step of the checkpoint.
+        to_step: u64,
+        /// What every learning rate is multiplied by from now on.
+        lr_scale: f64,
+    },
     /// An epoch is done.
     Epoch {
         /// Steps since the beginning.
@@ -126,6 +135,7 @@ impl Event {
         match *self {
             Event::Steps { step, .. }
             | Event::Evaluation { step, .. }
+            | Event::Rollback { step, .. }
             | Event::Epoch { step, .. } => step,
         }
     }
@@ -288,6 +298,28 @@ impl<'a, O: Ops> Trainer<'a, O> {
     /// Is training done because the validation loss has not got better for `--early-stop` epochs?
     pub fn is_stopped_early(&self) -> bool {
         self.early_stop.is_due()
+    }
+
+    /// Goes back to a checkpoint, as [`Trainer::restore`] does, but at half the learning rate that it
+    /// has now. Returns what there is to tell of it.
+    ///
+    /// # Errors
+    /// As [`Trainer::restore`].
+    pub fn roll_back(&mut self, ops: &mut O, checkpoint: &Checkpoint, path: &Path) -> Result<Event>
+    where
+        O: Ops<Elem = f32>,
+    {
+        let (step, scale) = (self.progress.step, self.schedule.state().scale);
+        self.restore(ops, checkpoint, path)?;
+        self.schedule.set_state(ScheduleState {
+            scale: 0.5 * scale,
+            ..self.schedule.state()
+        });
+        Ok(Event::Rollback {
+            step,
+            to_step: self.progress.step,
+            lr_scale: 0.5 * scale,
+        })
     }
 
     /// Seconds of training so far, those before a resume included.

@@ -1029,3 +1029,39 @@ fn words_are_evaluated_with_and_without_unknown_ones() {
     assert!((number("bits_per_character") - bits).abs() < 1e-9);
     assert!(stderr(&output).contains("of the text's words"));
 }
+
+#[test]
+fn training_goes_on_at_half_the_rate_when_the_loss_explodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let hot = [
+        "--data", &text, "--lr", "1e4", "--clip", "0", "--epochs", "1",
+    ];
+    let base = [
+        "train",
+        "--device",
+        "cpu",
+        "--nhid",
+        "16",
+        "--batch-size",
+        "2",
+    ];
+    let rest = [
+        "--bptt",
+        "5",
+        "--log-interval",
+        "3",
+        "--on-nan",
+        "rollback",
+        "--out",
+    ];
+    for out in ["run", "again"] {
+        let output = bptt(folder.path(), &[&base[..], &hot, &rest, &[out]].concat());
+        succeeds(&output);
+        assert!(stderr(&output).contains("back to step 0, at 0.5 of"));
+    }
+    let (run, again) = (folder.path().join("run"), folder.path().join("again"));
+    let rollbacks = log(&run).into_iter().filter(|e| e["event"] == "rollback");
+    assert!(rollbacks.count() > 3);
+    assert_eq!((weights(&run), log(&run)), (weights(&again), log(&again)));
+}

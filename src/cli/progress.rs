@@ -67,6 +67,17 @@ impl Display {
                 self.total_steps,
                 self.level.metric(*valid_loss)
             )),
+            Event::Rollback {
+                step,
+                to_step,
+                lr_scale,
+            } => {
+                self.bar.set_position(*to_step);
+                self.line(&format!(
+                    "step {step}/{}  the loss has exploded; back to step {to_step}, at {lr_scale} of the learning rate",
+                    self.total_steps
+                ));
+            }
             Event::Epoch {
                 step,
                 epoch,

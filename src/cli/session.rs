@@ -9,17 +9,20 @@ use super::profile;
 use super::progress::Display;
 use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder, Weights};
-use crate::config::Config;
+use crate::config::{Config, OnNan};
 use crate::data::{Corpus, Level};
 use crate::error::{Error, Result};
 use crate::generate::Sampling;
 use crate::ops::Ops;
 use crate::parity::Subject;
-use crate::run::{LOSS_CURVE, Run, Summary};
+use crate::run::{self, LOSS_CURVE, Run, Summary};
 use crate::train::{Advance, Event, Trainer};
 
 /// Characters, and words or other tokens, of the sample at the end.
 const SAMPLE: (usize, usize) = (400, 80);
+
+/// What learning rates are multiplied by at least, after divergences.
+const SMALLEST_SCALE: f64 = 1.0 / (1u64 << 32) as f64;
 
 /// Where a session begins.
 pub enum Beginning {
@@ -117,19 +120,50 @@ impl<O: Subject> Training<'_, O> {
         let interrupts = self.interrupts;
         let mut stop = || interrupts.came();
         loop {
-            match self.trainer.advance(ops, &mut stop)? {
-                Advance::Event(event) => {
-                    display.show(&event);
-                    self.note_valid_loss(&event);
-                    self.run.log(&event)?;
+            match self.turn(ops, display, &mut stop) {
+                Ok(None) => {}
+                Ok(Some(end)) => return Ok(end),
+                Err(error @ Error::Diverged { .. }) if self.config.on_nan == OnNan::Rollback => {
+                    self.roll_back(ops, display, error)?;
                 }
-                Advance::Save => self.save(ops)?,
-                Advance::Stopped => {
-                    self.save(ops)?;
-                    return Ok(Advance::Stopped);
-                }
-                Advance::Finished => return Ok(Advance::Finished),
+                Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Trains until there is something to tell, and tells it; what training ended by, if it did.
+    fn turn(
+        &mut self,
+        ops: &mut O,
+        display: &Display,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Advance>> {
+        match self.trainer.advance(ops, stop)? {
+            Advance::Event(event) => self.tell(display, &event)?,
+            Advance::Save => self.save(ops)?,
+            Advance::Stopped => {
+                self.save(ops)?;
+                return Ok(Some(Advance::Stopped));
+            }
+            Advance::Finished => return Ok(Some(Advance::Finished)),
+        }
+        Ok(None)
+    }
+
+    fn tell(&mut self, display: &Display, event: &Event) -> Result<()> {
+        display.show(event);
+        self.note_valid_loss(event);
+        self.run.log(event)
+    }
+
+    /// Goes on from the last checkpoint at half the rate, unless that has been halved too often.
+    fn roll_back(&mut self, ops: &mut O, display: &Display, error: Error) -> Result<()> {
+        let path = run::last_of(self.run.path())?;
+        let checkpoint = Checkpoint::read(&path)?;
+        let event = self.trainer.roll_back(ops, &checkpoint, &path)?;
+        match event {
+            Event::Rollback { lr_scale, .. } if lr_scale < SMALLEST_SCALE => Err(error),
+            _ => self.tell(display, &event),
         }
     }
 

@@ -105,6 +105,7 @@ fn scalars(event: &Event) -> Vec<(&'static str, f64)> {
             scalars
         }
         Event::Evaluation { valid_loss, .. } => vec![("loss/validation", valid_loss)],
+        Event::Rollback { lr_scale, .. } => vec![("learning_rate_scale", lr_scale)],
         Event::Epoch {
             loss, valid_loss, ..
         } => {

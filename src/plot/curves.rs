@@ -48,6 +48,7 @@ impl Curves {
                     curves.valid.extend(valid_loss.map(|loss| (at, loss)));
                 }
                 Event::Evaluation { valid_loss, .. } => curves.valid.push((at, valid_loss)),
+                Event::Rollback { .. } => {}
             }
         }
         if curves.train.len() <= epochs.len() {
