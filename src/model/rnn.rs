@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use bptt::device::{Device, Gpu, adapter};
-//! use bptt::model::Rnn;
+//! use bptt::model::{Parameter, Rnn};
 //! use bptt::ops::Recurrence;
 //!
 //! # fn main() -> bptt::Result<()> {
@@ -15,7 +15,8 @@
 //! let mut gpu = Gpu::open(adapter)?;
 //! // Two time steps of one stream, one hidden unit.
 //! let size = Recurrence { time_steps: 2, batch: 1, hidden: 1 };
-//! let mut rnn = Rnn::new(&mut gpu, size, false)?;
+//! let [wh] = Parameter::group(&mut gpu, [("Wh", (1, 1))])?;
+//! let mut rnn = Rnn::new(&mut gpu, wh, size, false)?;
 //! gpu.write(&mut rnn.wh.value, 0, &[0.5])?;
 //! let (z, place) = rnn.begin(&mut gpu)?;
 //! gpu.write(z, place.offset, &[1.0, -1.0])?;
