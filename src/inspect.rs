@@ -12,9 +12,8 @@ use crate::data::Tokenizer;
 use crate::device::MemoryPlan;
 use crate::error::{Error, Result};
 use crate::interchange::pytorch::each_float;
-use crate::model::ModelSize;
 use crate::run;
-use crate::train::Best;
+use crate::train::{self, Best};
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -30,7 +29,7 @@ pub struct Report {
     /// The sizes of the model and of its windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
-    /// The tensors, in the order of the table of parameters, then those of the state.
+    /// The tensors of the weights' file and then of the state's, each by name.
     pub tensors: Vec<Tensor>,
     /// The files that were compared with a manifest; those of every checkpoint, for a run.
     pub files: Vec<FileState>,
@@ -193,7 +192,7 @@ impl Report {
             }
         }
         if self.path.join(PROGRESS).exists() {
-            let training = self.parse(PROGRESS, json::<crate::train::Progress>);
+            let training = self.parse(PROGRESS, json::<train::Progress>);
             self.training = training.map(|progress| Training {
                 step: progress.step,
                 epoch: progress.epoch,
@@ -208,8 +207,8 @@ impl Report {
         });
         let vocabulary = self.parse(VOCABULARY, Tokenizer::from_json);
         if let (Some(config), Some(vocabulary)) = (config, vocabulary) {
-            let size = config.model_size(vocabulary.len());
-            self.model = self.parse(CONFIG, |_| Model::of(&size).map_err(|e| e.to_string()));
+            let model = Model::of(&config, vocabulary.len());
+            self.model = self.parse(CONFIG, |_| model.map_err(|e| e.to_string()));
         }
     }
 
@@ -247,9 +246,11 @@ impl Report {
 }
 
 impl Model {
-    fn of(size: &ModelSize) -> Result<Self> {
+    fn of(config: &Config, vocab: usize) -> Result<Self> {
+        config.check()?;
+        let size = config.model_size(vocab);
         size.check()?;
-        let plan = size.plan::<f32>()?;
+        let plan = train::plan(config, vocab)?;
         let bytes = plan.bytes.iter();
         Ok(Model {
             vocab: size.vocab,

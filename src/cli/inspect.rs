@@ -40,8 +40,11 @@ fn text(report: &Report) -> String {
     lines.extend(report.model.iter().flat_map(model));
     lines.extend(report.training.as_ref().map(training));
     lines.push(files(report));
-    lines.push(String::new());
-    lines.extend(table(&report.tensors));
+    // A table for each file, with its sums.
+    for tensors in report.tensors.chunk_by(|a, b| a.file == b.file) {
+        lines.push(String::new());
+        lines.extend(table(tensors));
+    }
     lines.join("\n") + "\n"
 }
 
@@ -89,10 +92,11 @@ fn files(report: &Report) -> String {
     }
 }
 
-/// The tensors, and the sums of what can be summed.
+/// The tensors of a file, and the sums of what can be summed.
 fn table(tensors: &[Tensor]) -> Vec<String> {
+    let file = tensors.first().map_or("", |tensor| &tensor.file);
     let head = [
-        "tensor", "type", "shape", "count", "min", "max", "mean", "norm", "NaN", "Inf",
+        file, "type", "shape", "count", "min", "max", "mean", "norm", "NaN", "Inf",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(tensors.iter().map(row));

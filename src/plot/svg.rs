@@ -266,7 +266,7 @@ impl<'a> Legend<'a> {
             area.draw(&Text::new((*name).to_owned(), (x + 32, y), font.clone()))?;
         }
         let last = self.height() - 12 - LEGEND_LINE;
-        let what = "loss: lines of training, dashes of validation";
+        let what = "loss: lines are of training, dashes of validation";
         area.draw(&Text::new(what, (20, 12 + last as i32), font))?;
         Ok(())
     }
