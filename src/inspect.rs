@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::checkpoint::{CONFIG, MANIFEST, Manifest, PROGRESS, STATE, VOCABULARY, WEIGHTS, open};
+use crate::checkpoint::{
+    self, CONFIG, MANIFEST, Manifest, PROGRESS, STATE, VOCABULARY, WEIGHTS, open,
+};
 use crate::config::Config;
 use crate::data::Tokenizer;
 use crate::device::MemoryPlan;
@@ -192,7 +193,7 @@ impl Report {
             }
         }
         if self.path.join(PROGRESS).exists() {
-            let training = self.parse(PROGRESS, json::<train::Progress>);
+            let training = self.parse(PROGRESS, checkpoint::json::<train::Progress>);
             self.training = training.map(|progress| Training {
                 step: progress.step,
                 epoch: progress.epoch,
@@ -201,10 +202,7 @@ impl Report {
                 seconds: progress.seconds,
             });
         }
-        let config = self.parse(CONFIG, |bytes| {
-            let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-            toml::from_str::<Config>(text).map_err(|e| e.message().to_owned())
-        });
+        let config = self.parse(CONFIG, checkpoint::config);
         let vocabulary = self.parse(VOCABULARY, Tokenizer::from_json);
         if let (Some(config), Some(vocabulary)) = (config, vocabulary) {
             let model = Model::of(&config, vocabulary.len());
@@ -274,10 +272,6 @@ fn problem(error: &Error) -> String {
         Error::Read { source, .. } => source.to_string(),
         other => other.to_string(),
     }
-}
-
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
 
 /// The tensors of a safetensors file, by name.

@@ -277,9 +277,7 @@ impl Run {
     /// [`Error::Write`] with what the operating system said.
     pub fn conclude(&mut self, title: &str, summary: &Summary) -> Result<()> {
         let path = self.path.join(SUMMARY);
-        let json = serde_json::to_vec_pretty(summary);
-        let json = json.map_err(|e| Error::run(&path, e.to_string()))?;
-        folder::replace(&path, &json)?;
+        folder::replace_json(&path, summary)?;
         let events = read_log(&self.path)?;
         plot::loss_curve(&self.path.join(LOSS_CURVE), title, &events)
     }

@@ -1,8 +1,11 @@
 //! Files and folders that are there whole or not at all, also after a power failure: contents reach
 //! the disk before the name does.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -11,11 +14,17 @@ const UNFINISHED: &str = ".bptt-";
 
 /// Writes a file and waits until it is on the disk.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = std::fs::File::create(path).and_then(|mut file| {
+    let file = create(path, bytes)?;
+    file.sync_all().map_err(Error::write(path))
+}
+
+/// Writes a file that may not be on the disk yet.
+fn create(path: &Path, bytes: &[u8]) -> Result<File> {
+    let created = File::create(path).and_then(|mut file| {
         file.write_all(bytes)?;
-        file.sync_all()
+        Ok(file)
     });
-    written.map_err(Error::write(path))
+    created.map_err(Error::write(path))
 }
 
 /// Replaces a file by one with these contents: at every moment the one or the other is there.
@@ -34,6 +43,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder(parent(path))
 }
 
+/// [`replace`] with a value as JSON.
+pub fn replace_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_vec_pretty(value).map_err(|e| Error::run(path, e.to_string()))?;
+    replace(path, &json)
+}
+
 /// Writes a folder of files, and gives it its name when all of it is on the disk. A folder that has
 /// the name already is replaced.
 pub fn write_folder(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
@@ -41,11 +56,7 @@ pub fn write_folder(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let mut written = Vec::new();
     for (name, bytes) in files {
         let path = temporary.path().join(name);
-        let file = std::fs::File::create(&path).and_then(|mut file| {
-            file.write_all(bytes)?;
-            Ok(file)
-        });
-        written.push((file.map_err(Error::write(&path))?, path));
+        written.push((create(&path, bytes)?, path));
     }
     // All are written before the first is waited for: one wait does for most of the work.
     for (file, path) in &written {

@@ -118,10 +118,7 @@ impl Checkpoint {
     /// [`Error::Read`] for a file that is not there, [`Error::Run`] for one that is damaged.
     pub fn read(folder: &Path) -> Result<Self> {
         let manifest = Manifest::read(folder)?;
-        let config: Config = parse(&manifest, folder, CONFIG, |bytes| {
-            let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-            toml::from_str(text).map_err(|e| e.message().to_owned())
-        })?;
+        let config = parse(&manifest, folder, CONFIG, config)?;
         config.check()?;
         let vocabulary = parse(&manifest, folder, VOCABULARY, Tokenizer::from_json)?;
         let size = config.model_size(vocabulary.len());
@@ -145,7 +142,14 @@ impl Checkpoint {
     }
 }
 
-fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+/// The settings of a `config.toml`.
+pub(crate) fn config(bytes: &[u8]) -> Result<Config, String> {
+    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+    toml::from_str(text).map_err(|e| e.message().to_owned())
+}
+
+/// The value of a JSON file.
+pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::terminal::note;
 use crate::checkpoint::{Checkpoint, folder};
+use crate::device::plan::mebibytes;
 use crate::error::{Error, Result};
 use crate::interchange::onnx;
 use crate::run;
@@ -34,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         "{} written to {} ({:.1} MiB)",
         path.display(),
         file.display(),
-        bytes.len() as f64 / f64::from(1 << 20)
+        mebibytes(bytes.len() as u64)
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use crate::checkpoint::folder;
 use crate::config::Config;
 use crate::data::Corpus;
 use crate::device::stopwatch::Stopwatch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plot;
 
 /// Steps that are profiled unless asked otherwise.
@@ -37,9 +37,7 @@ pub fn of_twin<O: Stopwatch>(
 
 /// Writes the profile and its picture into the folder of a run.
 pub fn write(report: &Report, run: &Path) -> Result<()> {
-    let path = run.join(PROFILE);
-    let json = serde_json::to_vec_pretty(report).map_err(|e| Error::run(&path, e.to_string()))?;
-    folder::replace(&path, &json)?;
+    folder::replace_json(&run.join(PROFILE), report)?;
     plot::roofline(&run.join(ROOFLINE), report)
 }
 

@@ -15,6 +15,7 @@ use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder, VOCABULARY};
 use crate::config::Config;
 use crate::data::{Corpus, scratch};
+use crate::device::plan::mebibytes;
 use crate::device::{MemoryPlan, adapter};
 use crate::error::{Error, Result};
 use crate::run::{self, Run};
@@ -70,10 +71,10 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<ExitCode> {
         }
         initial.check_sizes(&config)?;
     }
-    let Some(corpus) = planned(&config, initial.as_ref(), arguments.dry_run)? else {
+    let Some((corpus, plan)) = planned(&config, initial.as_ref(), arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
-    train(&config, &corpus, arguments.profile, |config| {
+    train(&config, &corpus, &plan, arguments.profile, |config| {
         let weights = initial.map(|initial| initial.weights);
         Ok(Beginning::New(output_folder(config)?, weights))
     })
@@ -93,7 +94,7 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
         // The file that it was read from may be gone.
         config.tokenizer = Some(folder.join(VOCABULARY));
     }
-    let Some(corpus) = planned(&config, None, arguments.dry_run)? else {
+    let Some((corpus, plan)) = planned(&config, None, arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(State { progress, .. }) = &checkpoint.state {
@@ -104,13 +105,17 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
         ));
     }
     checkpoint.config = config.clone();
-    train(&config, &corpus, arguments.profile, |_| {
+    train(&config, &corpus, &plan, arguments.profile, |_| {
         Ok(Beginning::Resumed(run, Box::new(checkpoint)))
     })
 }
 
-/// The text, once the plan has been printed; none for a dry run.
-fn planned(config: &Config, initial: Option<&Initial>, dry_run: bool) -> Result<Option<Corpus>> {
+/// The text and the memory, once they have been printed; none for a dry run.
+fn planned(
+    config: &Config,
+    initial: Option<&Initial>,
+    dry_run: bool,
+) -> Result<Option<(Corpus, MemoryPlan)>> {
     config.check()?;
     let corpus = Corpus::load(&config.source())?;
     if let Some(initial) = initial {
@@ -123,16 +128,16 @@ fn planned(config: &Config, initial: Option<&Initial>, dry_run: bool) -> Result<
         note(&format!("device: {}", adapter::choose(&config.device)?));
         return Ok(None);
     }
-    Ok(Some(corpus))
+    Ok(Some((corpus, plan)))
 }
 
 fn train(
     config: &Config,
     corpus: &Corpus,
+    plan: &MemoryPlan,
     profile: Option<u32>,
     begin: impl FnOnce(&Config) -> Result<Beginning>,
 ) -> Result<ExitCode> {
-    let plan = crate::train::plan(config, corpus.vocabulary.len())?;
     let session = Session {
         config,
         corpus,
@@ -141,7 +146,7 @@ fn train(
         profile,
         beginning: begin(config)?,
     };
-    on_device(&config.device, Some(&plan), session)
+    on_device(&config.device, Some(plan), session)
 }
 
 fn read_settings(path: &Path) -> Result<Config> {
@@ -164,7 +169,7 @@ fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPla
             Some(path) => path.display().to_string(),
             None => format!("a temporary file in {}", scratch::folder().display()),
         };
-        let mib = bytes as f64 / f64::from(1 << 20);
+        let mib = mebibytes(bytes as u64);
         note(&format!("        tokens are in {place}, {mib:.1} MiB"));
     }
     let (train, valid) = (corpus.train.unknown, corpus.valid.unknown);

@@ -1,6 +1,6 @@
 //! How much memory is left, where that can be told.
 
-use super::MemoryPlan;
+use super::plan::{MemoryPlan, mebibytes};
 use crate::error::{Error, Result};
 
 /// Bytes of host memory that can be used without swapping: Linux's MemAvailable. [`None`]
@@ -27,7 +27,7 @@ pub fn check_host(plan: &MemoryPlan, device: &str) -> Result<()> {
     match host_available() {
         Some(available) if plan.total() > available => Err(Error::DoesNotFit {
             plan: plan.to_string(),
-            available: available as f64 / f64::from(1 << 20),
+            available: mebibytes(available),
             device: device.to_owned(),
         }),
         _ => Ok(()),
