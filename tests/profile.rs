@@ -13,7 +13,8 @@ use bptt::device::profiled::Profiled;
 use bptt::device::stopwatch::{Clock, Stopwatch};
 use bptt::device::{Cpu, Device, Gpu, Purpose};
 use bptt::model::ModelSize;
-use bptt::ops::{Matrix, Ops, Write};
+use bptt::ops::{Adam, Matrix, Ops, Write};
+use bptt::optimizer::Rule;
 use common::gpu;
 
 const SIZE: ModelSize = ModelSize {
@@ -76,7 +77,7 @@ fn check_report(report: &Report) {
 #[test]
 fn a_profile_of_the_cpu_path_counts_every_op() -> Result<()> {
     let timing = Timing::of_steps(5);
-    let report = measure(&mut Cpu::<f32>::new(), SIZE, Some(1.0), timing)?;
+    let report = measure(&mut Cpu::<f32>::new(), SIZE, Rule::Sgd, Some(1.0), timing)?;
     assert_eq!((report.clock, report.steps), (Clock::Wall, 5));
     check_report(&report);
     assert_eq!(op(&report, "write_ids")[0].calls, 2.0);
@@ -92,7 +93,7 @@ fn a_profile_of_the_cpu_path_counts_every_op() -> Result<()> {
 #[test]
 fn a_profile_of_a_gpu_counts_every_op_and_its_dispatches_by_every_clock() {
     by_every_clock(|gpu| {
-        let report = measure(gpu, SIZE, Some(1.0), Timing::of_steps(3)).unwrap();
+        let report = measure(gpu, SIZE, Rule::Sgd, Some(1.0), Timing::of_steps(3)).unwrap();
         check_report(&report);
         let rnn = op(&report, "rnn")[0];
         assert_eq!(rnn.dispatches, SIZE.time_steps as f64);
@@ -101,6 +102,28 @@ fn a_profile_of_a_gpu_counts_every_op_and_its_dispatches_by_every_clock() {
         let norm = op(&report, "global_norm")[0];
         assert_eq!((norm.dispatches, norm.kernels.len()), (2.0, 2));
     });
+}
+
+#[test]
+fn a_profile_is_of_the_update_that_was_asked_for() -> Result<()> {
+    let mut cpu = Cpu::<f32>::new();
+    let mut profile = |rule| measure(&mut cpu, SIZE, rule, None, Timing::of_steps(2));
+    let settings = Adam {
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.0,
+        decoupled: false,
+    };
+    let (sgd, adam) = (profile(Rule::Sgd)?, profile(Rule::Adam(settings))?);
+    let calls =
+        |report: &Report, name: &str| op(report, name).iter().map(|op| op.calls).sum::<f64>();
+    assert_eq!((calls(&sgd, "sgd"), calls(&sgd, "adam")), (1.0, 0.0));
+    assert_eq!((calls(&adam, "sgd"), calls(&adam, "adam")), (0.0, 1.0));
+    // Two moments of every parameter.
+    let moments = 2 * 4 * SIZE.parameters() as u64;
+    assert_eq!(adam.memory.total(), sgd.memory.total() + moments);
+    Ok(())
 }
 
 /// Seconds of square products of each side, each in a step of its own.

@@ -14,9 +14,10 @@ pub use workloads::{EVERYDAY, FOR_LARGE_GPUS, Workload, size_of_workload, worklo
 
 use crate::device::profiled::{Call, Cost, Profiled};
 use crate::device::stopwatch::{Clock, Stopwatch};
-use crate::device::{Device as _, MemoryPlan};
+use crate::device::{Device as _, Element, MemoryPlan, Planner};
 use crate::error::Result;
-use crate::model::ModelSize;
+use crate::model::{ModelSize, RnnLm};
+use crate::optimizer::{Optimizer, Rule};
 
 /// Most rounds in which plain steps and profiled ones take turns.
 const MAX_ROUNDS: usize = 20;
@@ -59,7 +60,7 @@ pub struct Report {
     pub size: ModelSize,
     /// Steps that were profiled; as many were timed without.
     pub steps: usize,
-    /// Bytes of the model's tensors.
+    /// Bytes of the tensors of model and optimizer.
     pub memory: MemoryPlan,
     /// Seconds until the first step was done, everything compiled.
     pub first_step_seconds: f64,
@@ -110,8 +111,8 @@ pub struct OpTime {
     pub of_copies: f64,
 }
 
-/// Measures training steps of a model of `size` on `ops`, with gradients clipped to `clip` if there
-/// is one.
+/// Measures training steps of a model of `size` on `ops`, updated by `rule`, with gradients clipped to
+/// `clip` if there is one.
 ///
 /// Plain steps and profiled ones take turns, so that whatever else slows the machine slows both.
 ///
@@ -120,12 +121,13 @@ pub struct OpTime {
 pub fn measure<O: Stopwatch>(
     ops: &mut O,
     size: ModelSize,
+    rule: Rule,
     clip: Option<f32>,
     timing: Timing,
 ) -> Result<Report> {
     let mut ops = Profiled::new(ops);
     let begun = Instant::now();
-    let mut training = Training::with_clip(&mut ops, size, clip)?;
+    let mut training = Training::with_update(&mut ops, size, rule, clip)?;
     let compiling = training.seconds_a_step(&mut ops, 1)?;
     let first_step_seconds = begun.elapsed().as_secs_f64();
     let warm = training.seconds_a_step(&mut ops, 2)?.min(compiling);
@@ -164,7 +166,7 @@ pub fn measure<O: Stopwatch>(
         clock: ops.clock(),
         size,
         steps,
-        memory: size.plan::<O::Elem>()?,
+        memory: memory::<O::Elem>(size, rule, clip)?,
         first_step_seconds,
         step_seconds,
         tokens_per_second: size.rows() as f64 / step_seconds,
@@ -174,6 +176,14 @@ pub fn measure<O: Stopwatch>(
         ops: times,
         outside_ops_seconds: step_seconds - in_ops,
     })
+}
+
+/// What the model and its optimizer take.
+fn memory<F: Element>(size: ModelSize, rule: Rule, clip: Option<f32>) -> Result<MemoryPlan> {
+    let mut planner = Planner::<F>::default();
+    let model = RnnLm::new(&mut planner, size, true)?;
+    Optimizer::new(&mut planner, &model, rule, clip)?;
+    Ok(planner.into_plan())
 }
 
 fn op_time(call: Call, cost: Cost, steps: usize, (products, copies): (f64, f64)) -> OpTime {

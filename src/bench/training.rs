@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::model::{ModelSize, RnnLm};
 use crate::ops::Ops;
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Optimizer, Rule};
 
 /// Different windows that the steps take in turn.
 const WINDOWS: usize = 8;
@@ -20,22 +20,27 @@ pub struct Training<O: Ops> {
 }
 
 impl<O: Ops> Training<O> {
-    /// A model of `size` with initial weights, trained without clipping.
+    /// A model of `size` with initial weights, trained by plain SGD without clipping.
     ///
     /// # Errors
     /// As [`crate::device::Device::alloc`].
     pub fn new(ops: &mut O, size: ModelSize) -> Result<Self> {
-        Training::with_clip(ops, size, None)
+        Training::with_update(ops, size, Rule::Sgd, None)
     }
 
-    /// As [`Training::new`], with a bound on the norm of all gradients together.
+    /// As [`Training::new`], by another rule, and with a bound on the norm of all gradients together.
     ///
     /// # Errors
     /// As [`crate::device::Device::alloc`].
-    pub fn with_clip(ops: &mut O, size: ModelSize, clip: Option<f32>) -> Result<Self> {
+    pub fn with_update(
+        ops: &mut O,
+        size: ModelSize,
+        rule: Rule,
+        clip: Option<f32>,
+    ) -> Result<Self> {
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, 1)?;
-        let mut optimizer = Optimizer::sgd(ops, &model, clip)?;
+        let mut optimizer = Optimizer::new(ops, &model, rule, clip)?;
         optimizer.set_rate(ops, 0.1)?;
         Ok(Training {
             model,

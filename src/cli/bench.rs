@@ -14,6 +14,7 @@ use crate::bench::{Report, Timing, measure, size_of_workload, workloads};
 use crate::device::adapter::DeviceChoice;
 use crate::error::{Result, require};
 use crate::model::ModelSize;
+use crate::optimizer::Rule;
 use crate::parity::Subject;
 use crate::plot;
 
@@ -134,7 +135,7 @@ impl Job for Step {
     type Output = Report;
 
     fn run<O: Subject>(self, ops: &mut O) -> Result<Report> {
-        measure(ops, self.0, None, Timing::THOROUGH)
+        measure(ops, self.0, Rule::Sgd, None, Timing::THOROUGH)
     }
 }
 

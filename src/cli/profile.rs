@@ -30,7 +30,7 @@ pub fn of_twin<O: Stopwatch>(
     note(&format!("profile of {steps} steps, before training:"));
     let size = config.model_size(corpus.vocabulary.len());
     let timing = Timing::of_steps(steps as usize);
-    let report = measure(ops, size, config.max_norm(), timing)?;
+    let report = measure(ops, size, config.rule(), config.max_norm(), timing)?;
     note(&table(&report));
     Ok(Some(report))
 }

@@ -182,6 +182,7 @@ fn piece_end(text: &str) -> Option<usize> {
 
 /// Decodes ids that come one by one. An id alone may be a part of a character, and its text may depend
 /// on the one before; so the last ids are decoded again with each new one.
+#[derive(Debug)]
 pub struct TextStream<'a> {
     subwords: &'a Subwords,
     /// The ids that gave the last text, and those behind them.

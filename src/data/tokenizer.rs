@@ -162,6 +162,7 @@ impl Tokenizer {
 }
 
 /// Turns ids into text, one after the other.
+#[derive(Debug)]
 pub enum Decoder<'a> {
     /// Each id has a text of its own.
     Vocabulary(&'a Vocabulary),

@@ -383,6 +383,7 @@ mod tests {
     use crate::bench::{Timing, measure};
     use crate::device::Cpu;
     use crate::model::ModelSize;
+    use crate::optimizer::Rule;
 
     fn report() -> Report {
         let size = ModelSize {
@@ -392,7 +393,14 @@ mod tests {
             batch: 2,
             time_steps: 3,
         };
-        measure(&mut Cpu::<f32>::new(), size, None, Timing::of_steps(2)).unwrap()
+        measure(
+            &mut Cpu::<f32>::new(),
+            size,
+            Rule::Sgd,
+            None,
+            Timing::of_steps(2),
+        )
+        .unwrap()
     }
 
     #[test]
