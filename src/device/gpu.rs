@@ -179,6 +179,12 @@ impl Gpu {
         self.recorder.dispatches()
     }
 
+    /// Bytes that are allocated on the device; [`None`] where the backend does not count them.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        let report = self.device.generate_allocator_report()?;
+        Some(report.total_allocated_bytes)
+    }
+
     /// Uses `source` for the kernel `name` instead of its own, from its next first use on. For
     /// checking that a wrong kernel is caught.
     pub fn replace_kernel(&mut self, name: &'static str, source: String) {
