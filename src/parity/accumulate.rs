@@ -17,6 +17,9 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
 }
 
 fn check<O: Subject>(harness: &mut Harness<O>, lengths: &[usize], write: Write) -> Result<()> {
+    if harness.is_settled() {
+        return Ok(());
+    }
     let (mut s, g) = (harness.normals(lengths, 1.0), harness.normals(lengths, 1.0));
     if write == Write::Overwrite {
         s.iter_mut().for_each(|s| s.fill(f32::NAN));

@@ -17,6 +17,9 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         (720, 3, 370, 350),
         (2 * LARGE, 0, LARGE, LARGE),
     ] {
+        if harness.is_settled() {
+            return Ok(());
+        }
         let values = harness.normal(total, 1.0);
         let mut tensor = harness.in_out(&values)?;
         harness

@@ -6,6 +6,9 @@ use crate::ops::Ops;
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for (rows, vocab) in [(1, 2), (3, 2), (7, 65), (50, 418), (2, 10_007)] {
+        if harness.is_settled() {
+            return Ok(());
+        }
         let tokens = harness.tokens(rows, vocab);
         let mut values = harness.normal(rows * vocab, 0.3);
         values.iter_mut().for_each(|p| *p = p.abs().min(1.0));

@@ -16,6 +16,9 @@ pub const SIZES: &[(usize, usize, usize)] = &[
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for (i, &(rows, vocab, dim)) in SIZES.iter().enumerate() {
         let offset = [0, 3, 4][i % 3];
+        if harness.is_settled() {
+            return Ok(());
+        }
         let tokens = harness.tokens(rows, vocab);
         let ids = harness.ids(&tokens, vocab)?;
         let values = harness.normal(vocab * dim, 1.0);

@@ -6,6 +6,9 @@ use crate::ops::Ops;
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for rows in [1, 2, 255, 256, 257, 700, 16_384] {
+        if harness.is_settled() {
+            return Ok(());
+        }
         let mut values = harness.normal(rows, 2.0);
         values.iter_mut().for_each(|l| *l = l.abs());
         let losses = harness.input(&values)?;

@@ -25,6 +25,9 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
 }
 
 fn check<O: Subject>(harness: &mut Harness<O>, lengths: &[usize]) -> Result<()> {
+    if harness.is_settled() {
+        return Ok(());
+    }
     let (w, g) = (harness.normals(lengths, 1.0), harness.normals(lengths, 1.0));
     let mut weights = harness.in_outs(&w)?;
     let gradients = harness.inputs(&g)?;

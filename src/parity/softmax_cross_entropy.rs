@@ -46,6 +46,9 @@ fn check<O: Subject>(
     rows: usize,
     vocab: usize,
 ) -> Result<()> {
+    if harness.is_settled() {
+        return Ok(());
+    }
     let total_rows = tokens.len();
     let chunk = RowChunk {
         first_row,

@@ -31,6 +31,9 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
 }
 
 fn check<O: Subject>(harness: &mut Harness<O>, values: &[f32]) -> Result<()> {
+    if harness.is_settled() {
+        return Ok(());
+    }
     let x = harness.input(values)?;
     let mut y = harness.output(values.len())?;
     harness.device.tanh(&x.device, &mut y.device)?;

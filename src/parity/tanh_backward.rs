@@ -6,6 +6,9 @@ use crate::ops::Ops;
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for len in [1, 63, 64, 65, 1009] {
+        if harness.is_settled() {
+            return Ok(());
+        }
         let mut outputs = harness.normal(len, 1.0);
         outputs.iter_mut().for_each(|y| *y = y.tanh());
         outputs[len / 2] = 1.0;
