@@ -1,10 +1,14 @@
 //! Every kernel is valid for Vulkan, Metal and DX12, within WebGPU's minima, and laid out as its
 //! host side says.
 
+#[path = "common/kernels.rs"]
+mod kernels;
+
 use bptt::device::kernel::{Access, Kernel};
-use bptt::ops::gpu::KERNELS;
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, Scalar, ScalarKind, ShaderStage, StorageAccess, TypeInner, back};
+use naga::valid::ModuleInfo;
+use naga::{AddressSpace, Module, Scalar, ScalarKind, StorageAccess, TypeInner, back};
+
+use kernels::{MAIN, kernels, parse, settings};
 
 /// Invocations of a workgroup, and bytes of its memory, that every WebGPU adapter has.
 const MAX_INVOCATIONS: u32 = 256;
@@ -37,18 +41,6 @@ fn check_text(source: &str) -> Vec<String> {
         ));
     }
     errors
-}
-
-fn parse(source: &str) -> Result<(Module, ModuleInfo), String> {
-    let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
-    let info = validator().validate(&module);
-    let info = info.map_err(|e| e.emit_to_string(source))?;
-    Ok((module, info))
-}
-
-/// Nothing that is optional in WebGPU is allowed.
-fn validator() -> Validator {
-    Validator::new(ValidationFlags::all(), Capabilities::empty())
 }
 
 /// Compares the bindings with what the host states.
@@ -159,21 +151,11 @@ fn check_backends(
         .iter()
         .map(|e| (e.stage, e.name.as_str()))
         .collect();
-    let main = (ShaderStage::Compute, "main");
-    if entry_points != [main] {
+    if entry_points != [MAIN] {
         return Err(format!("entry points are {entry_points:?}"));
     }
     let mut errors = Vec::new();
-    for switches in 0..1 << kernel.switches.len() {
-        let constants = kernel.constants(switches).into_iter();
-        let constants = constants.map(|(name, value)| (name.to_owned(), value));
-        let constants = constants.collect();
-        let processed =
-            back::pipeline_constants::process_overrides(module, info, Some(main), &constants);
-        let (module, _) = processed.map_err(|e| e.to_string())?;
-        let info = validator()
-            .validate(&module)
-            .map_err(|e| format!("with overrides: {e:?}"))?;
+    for (module, info) in settings(kernel, module, info)? {
         errors.extend(check_sizes(kernel, &module, &info));
         errors.extend(write_spirv(&module, &info).err());
         errors.extend(write_msl(&module, &info).err());
@@ -232,12 +214,6 @@ fn write_hlsl(module: &Module, info: &ModuleInfo) -> Result<(), String> {
         .map_err(|e| format!("HLSL: {e}"))?;
     let entry_points: Result<Vec<_>, _> = written.entry_point_names.into_iter().collect();
     entry_points.map(drop).map_err(|e| format!("HLSL: {e}"))
-}
-
-fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    KERNELS
-        .iter()
-        .flat_map(|(_, kernels)| kernels.iter().copied())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What several test binaries need: the GPU.
 
-use std::io::Write as _;
+mod say;
+
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use bptt::device::{Gpu, adapter};
@@ -20,12 +21,9 @@ pub fn gpu() -> Option<MutexGuard<'static, Gpu>> {
     Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Writes a line to the terminal itself: what `eprintln!` writes is not shown for tests that pass.
 fn say_once(line: &str) {
     static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    });
+    SAID.call_once(|| say::say(line));
 }
 
 fn open() -> Gpu {

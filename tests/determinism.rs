@@ -1,0 +1,98 @@
+//! The same seed, device and driver: the same bits. Three processes each, which share nothing but
+//! the text, and as many threads or lanes as their environment says.
+
+#[path = "common/process.rs"]
+mod process;
+#[path = "common/say.rs"]
+mod say;
+
+use process::{Driver, Environment, Trained, with};
+use say::say;
+
+/// SHA-256 of what a process leaves: its weights, its log, what is written with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hashes([String; 3]);
+
+impl Hashes {
+    fn of(device: &'static str, environment: &Environment, seed: u64) -> Self {
+        let trained = Trained::new(device, environment, seed);
+        let log: Vec<_> = trained.log().iter().map(ToString::to_string).collect();
+        let parts = [
+            trained.weights(),
+            log.join("\n").into_bytes(),
+            trained.samples(seed),
+        ];
+        Hashes(parts.map(|bytes| {
+            assert!(!bytes.is_empty());
+            let hash = hmac_sha256::Hash::hash(&bytes);
+            hash[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+        }))
+    }
+}
+
+/// Trains in each of the environments, and holds all hashes to the first; another seed gives others.
+fn check(device: &'static str, name: &str, environments: &[(&str, Environment)]) {
+    let mut lines = vec![format!(
+        "{name:<34} {:<12} {:<12} {:<12}",
+        "weights", "log", "samples"
+    )];
+    let mut all = Vec::new();
+    let mut hash = |setting: &str, environment: &Environment, seed: u64| {
+        let hashes = Hashes::of(device, environment, seed);
+        let words = hashes.0.join(" ");
+        lines.push(format!("  {setting:<32} {words}"));
+        all.push(hashes);
+    };
+    for (setting, environment) in environments {
+        hash(setting, environment, 3);
+    }
+    hash("another seed", &environments[0].1, 4);
+    say(&lines.join("\n"));
+    let other = all.pop().expect("another seed");
+    for hashes in &all {
+        assert_eq!(hashes, &all[0], "{name}");
+    }
+    let differs = other.0.iter().zip(&all[0].0).all(|(a, b)| a != b);
+    assert!(differs, "{name}: another seed gives the same");
+}
+
+#[test]
+fn on_the_cpu_with_any_number_of_threads() {
+    let threads = ["1", "2", "4"].map(|n| (n, vec![("RAYON_NUM_THREADS", n.to_owned())]));
+    let settings = threads.map(|(n, environment)| (format!("RAYON_NUM_THREADS={n}"), environment));
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(s, e)| (s.as_str(), e.clone()))
+        .collect();
+    check("cpu", "CPU", &settings);
+}
+
+/// With any number of threads, and with vectors of either width: subgroups are of 4 or of 8.
+#[test]
+fn on_lavapipe_with_any_number_of_threads_and_lanes() {
+    let Some(lavapipe) = Driver::Lavapipe.environment() else {
+        return;
+    };
+    let setting = |threads: &str, bits: &str| {
+        let environment = with(&lavapipe, "LP_NUM_THREADS", threads);
+        let environment = with(&environment, "LP_NATIVE_VECTOR_WIDTH", bits);
+        (format!("{threads} threads, {bits} bits"), environment)
+    };
+    let settings = [("1", "256"), ("2", "256"), ("2", "128")].map(|(n, bits)| setting(n, bits));
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(s, e)| (s.as_str(), e.clone()))
+        .collect();
+    check("gpu", "lavapipe", &settings);
+}
+
+#[test]
+fn on_swiftshader() {
+    let Some(environment) = Driver::SwiftShader.environment() else {
+        return;
+    };
+    let settings: Vec<_> = ["first", "second", "third"]
+        .map(|process| (process, environment.clone()))
+        .into();
+    check("gpu", "SwiftShader", &settings);
+}
