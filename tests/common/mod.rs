@@ -1,7 +1,8 @@
 //! What several test binaries need: the GPU.
 
-use std::io::Write as _;
-use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
+mod skips;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bptt::device::{Gpu, adapter};
 
@@ -11,21 +12,12 @@ use bptt::device::{Gpu, adapter};
 /// can be none, `BPTT_SKIP_GPU_TESTS=1` says so, and this gives [`None`].
 pub fn gpu() -> Option<MutexGuard<'static, Gpu>> {
     static GPU: OnceLock<Mutex<Gpu>> = OnceLock::new();
-    if std::env::var_os("BPTT_SKIP_GPU_TESTS").is_some_and(|value| value == "1") {
-        say_once("GPU tests are skipped: BPTT_SKIP_GPU_TESTS is set");
+    if skips::gpu_is_skipped() {
         return None;
     }
     let gpu = GPU.get_or_init(|| Mutex::new(open()));
     // A test that failed while it held the GPU has not harmed it.
     Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Writes a line to the terminal itself: what `eprintln!` writes is not shown for tests that pass.
-fn say_once(line: &str) {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    });
 }
 
 fn open() -> Gpu {

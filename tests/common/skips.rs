@@ -1,0 +1,19 @@
+//! What a machine cannot run is said, not passed over.
+
+use std::io::Write as _;
+use std::sync::Once;
+
+/// Are there to be no tests on a GPU here?
+pub fn gpu_is_skipped() -> bool {
+    static SAID: Once = Once::new();
+    let skipped = std::env::var_os("BPTT_SKIP_GPU_TESTS").is_some_and(|value| value == "1");
+    if skipped {
+        SAID.call_once(|| say("GPU tests are skipped: BPTT_SKIP_GPU_TESTS is set"));
+    }
+    skipped
+}
+
+/// Writes a line to the terminal itself: what `eprintln!` writes is not shown for tests that pass.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
