@@ -46,6 +46,17 @@ pub enum OnNan {
     Rollback,
 }
 
+/// The value of `--on-save-error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnSaveError {
+    /// Stop.
+    #[default]
+    Stop,
+    /// Warn, go on, and try again at the next save.
+    Continue,
+}
+
 /// The settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
@@ -262,6 +273,11 @@ pub struct Config {
     #[arg(long, value_enum, default_value_t, help_heading = "Run")]
     #[serde(default)]
     pub on_nan: OnNan,
+    /// When a checkpoint or the log cannot be written: stop, or warn, go on and try again at the next
+    /// save; if the last one fails, too, that is an error
+    #[arg(long, value_enum, default_value_t, help_heading = "Run")]
+    #[serde(default)]
+    pub on_save_error: OnSaveError,
     /// Newest checkpoints to keep; the last and the best are kept anyway
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Run")]
     pub keep: usize,

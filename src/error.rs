@@ -16,7 +16,7 @@ pub enum Error {
     },
 
     /// A file or folder could not be written.
-    #[error("cannot write {}: {source}; choose another folder with --out", path.display())]
+    #[error("cannot write {}: {source}; {}", path.display(), remedy(source))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -361,6 +361,23 @@ pub enum Error {
         /// The vocabulary size.
         vocab: usize,
     },
+}
+
+/// What to do about a file of a run that could not be written.
+fn remedy(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{
+        FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    match source.kind() {
+        StorageFull | QuotaExceeded => "make room there, or choose another folder with --out",
+        FileTooLarge => {
+            "allow larger files (ulimit -f; or another file system), or choose another folder with --out"
+        }
+        PermissionDenied | ReadOnlyFilesystem => {
+            "make it writable, or choose another folder with --out"
+        }
+        _ => "choose another folder with --out",
+    }
 }
 
 /// A result with this crate's [`Error`].

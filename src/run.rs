@@ -12,12 +12,12 @@
 //! | `lock` | held by the process that trains |
 
 use std::fs::{File, TryLockError};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::folder::{self, parent};
+use crate::checkpoint::growing::Growing;
 use crate::checkpoint::{CONFIG, Checkpoint, MANIFEST, NewFolder, VOCABULARY};
 use crate::error::{Error, Result};
 use crate::interchange::tensorboard::EventFile;
@@ -30,6 +30,10 @@ pub const METRICS: &str = "metrics.jsonl";
 pub const LOSS_CURVE: &str = "loss.svg";
 /// How a run ended.
 pub const SUMMARY: &str = "summary.json";
+/// The outcome of a run whose epochs are done.
+pub const FINISHED: &str = "finished";
+/// The outcome of a run that ended because its validation loss did not get better.
+pub const STOPPED_EARLY: &str = "stopped early";
 /// The folder of checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 /// The file with the name of the newest checkpoint.
@@ -43,7 +47,7 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Run {
     path: PathBuf,
-    metrics: File,
+    metrics: Growing,
     /// The log for TensorBoard, from the first event on.
     events: Option<EventFile>,
     /// Checkpoints kept beside the last and the best.
@@ -54,7 +58,7 @@ pub struct Run {
 /// How a run ended, or stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// "finished", "stopped early", "interrupted" or "diverged".
+    /// [`FINISHED`], [`STOPPED_EARLY`], "interrupted" or "diverged".
     pub outcome: &'static str,
     /// The version of this crate.
     pub bptt: &'static str,
@@ -123,13 +127,12 @@ impl Run {
         let Some(State { progress, .. }) = &checkpoint.state else {
             return Ok(());
         };
-        let metrics = self.path.join(METRICS);
-        let log = self.metrics.metadata().map_err(Error::read(&metrics))?;
-        let cut = self.metrics.set_len(log.len().min(progress.log_bytes));
-        cut.map_err(Error::write(&metrics))?;
-        self.rewind_events(progress.step)?;
+        // A process that is killed in here leaves a run that goes on from this checkpoint, and
+        // whose log has at least what this checkpoint says.
         let name = directory_name(progress);
         self.point(progress, &name)?;
+        self.metrics.cut(progress.log_bytes)?;
+        self.rewind_events(progress.step)?;
         let names = checkpoint_names(&self.path)?;
         if let Some(best) = pointer(&self.path, BEST)?.filter(|best| *best > name) {
             self.point_back(&best, progress, &names)?;
@@ -170,7 +173,7 @@ impl Run {
     fn remove(&self, checkpoint: &str) -> Result<()> {
         let path = self.checkpoints().join(checkpoint);
         log::debug!("removing {}", path.display());
-        std::fs::remove_dir_all(&path).map_err(Error::write(&path))
+        folder::remove_folder(&path)
     }
 
     fn lock(path: &Path, keep: usize) -> Result<Self> {
@@ -187,9 +190,10 @@ impl Run {
         }
         let metrics = path.join(METRICS);
         let open = File::options().create(true).append(true).open(&metrics);
+        let open = open.map_err(Error::write(&metrics))?;
         Ok(Run {
             path: path.to_owned(),
-            metrics: open.map_err(Error::write(&metrics))?,
+            metrics: Growing::new(metrics, open)?,
             events: None,
             keep,
             _lock: file,
@@ -208,12 +212,16 @@ impl Run {
     /// Appends a line to the log, and the same to TensorBoard's.
     ///
     /// # Errors
-    /// [`Error::Write`] with what the operating system said.
+    /// [`Error::Write`] with what the operating system said: the line waits to be written with the
+    /// next one, or with a checkpoint.
     pub fn log(&mut self, event: &Event) -> Result<()> {
-        let path = self.path.join(METRICS);
-        let line = serde_json::to_string(event).map_err(|e| Error::run(&path, e.to_string()))?;
-        let written = self.metrics.write_all(format!("{line}\n").as_bytes());
-        written.map_err(Error::write(&path))?;
+        let line = serde_json::to_string(event)
+            .map_err(|e| Error::run(self.metrics.path(), e.to_string()))?;
+        let logged = self.metrics.append(format!("{line}\n").as_bytes());
+        logged.and(self.log_for_tensorboard(event))
+    }
+
+    fn log_for_tensorboard(&mut self, event: &Event) -> Result<()> {
         let events = match self.events.take() {
             Some(events) => events,
             None => EventFile::create(&self.path)?,
@@ -227,10 +235,8 @@ impl Run {
     /// # Errors
     /// [`Error::Write`] with what the operating system said: the checkpoints before are untouched.
     pub fn save(&mut self, mut checkpoint: Checkpoint) -> Result<PathBuf> {
-        let metrics = self.path.join(METRICS);
-        let synced = self.metrics.sync_all();
-        let length = synced.and_then(|()| Ok(self.metrics.metadata()?.len()));
-        let name = name(&mut checkpoint, length.map_err(Error::write(&metrics))?);
+        let name = name(&mut checkpoint, self.metrics.sync()?);
+        self.events.as_mut().map_or(Ok(()), EventFile::flush)?;
         let path = self.checkpoints().join(&name);
         let is_there = pointer(&self.path, LAST)?.as_deref() == Some(&name);
         // The same step again, with nothing done since: it is there already.
@@ -271,15 +277,31 @@ impl Run {
         Ok(())
     }
 
-    /// Writes the summary and draws the loss curve from the log.
+    /// Draws the loss curve from the log and, as the last thing of all, writes the summary.
     ///
     /// # Errors
     /// [`Error::Write`] with what the operating system said.
     pub fn conclude(&mut self, title: &str, summary: &Summary) -> Result<()> {
-        let path = self.path.join(SUMMARY);
-        folder::replace_json(&path, summary)?;
+        self.metrics.sync()?;
         let events = read_log(&self.path)?;
-        plot::loss_curve(&self.path.join(LOSS_CURVE), title, &events)
+        plot::loss_curve(&self.path.join(LOSS_CURVE), title, &events)?;
+        folder::replace_json(&self.path.join(SUMMARY), summary)
+    }
+
+    /// Does the summary say that training came to its end where `progress` stands?
+    pub fn is_concluded_at(&self, progress: &Progress) -> bool {
+        #[derive(Deserialize)]
+        struct End {
+            outcome: String,
+            steps: u64,
+            epochs: usize,
+        }
+        // One that is not there, or damaged, is written again.
+        let summary = std::fs::read(self.path.join(SUMMARY)).unwrap_or_default();
+        serde_json::from_slice(&summary).is_ok_and(|end: End| {
+            [FINISHED, STOPPED_EARLY].contains(&end.outcome.as_str())
+                && (end.steps, end.epochs) == (progress.step, progress.epoch)
+        })
     }
 }
 

@@ -300,6 +300,11 @@ impl<'a, O: Ops> Trainer<'a, O> {
         self.early_stop.is_due()
     }
 
+    /// Is training done: all epochs, or as many as [`Trainer::is_stopped_early`] says?
+    pub fn is_finished(&self) -> bool {
+        self.progress.epoch >= self.config.epochs || self.is_stopped_early()
+    }
+
     /// Goes back to a checkpoint, as [`Trainer::restore`] does, but at half the learning rate that it
     /// has now. Returns what there is to tell of it.
     ///
@@ -341,7 +346,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
             if let Some(due) = self.due.pop_front() {
                 return Ok(due);
             }
-            if self.progress.epoch >= self.config.epochs || self.is_stopped_early() {
+            if self.is_finished() {
                 return Ok(Advance::Finished);
             }
             if stop() {

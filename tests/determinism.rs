@@ -5,6 +5,8 @@
 mod process;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skips.rs"]
+mod skips;
 
 use process::{Driver, Environment, Trained, with};
 use say::say;

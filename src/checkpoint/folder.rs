@@ -64,12 +64,38 @@ pub fn write_folder(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     }
     drop(written);
     sync_folder(temporary.path())?;
-    if path.exists() {
-        let old = unfinished_folder(parent(path))?;
-        std::fs::rename(path, old.path().join("old")).map_err(Error::write(path))?;
+    let old = path.exists().then(|| put_aside(path)).transpose()?;
+    if let Err(error) = std::fs::rename(temporary.path(), path) {
+        if let Some(old) = old {
+            // The error that is reported is the one that came first.
+            let _ = std::fs::rename(old, path);
+        }
+        return Err(Error::write(path)(error));
     }
-    std::fs::rename(temporary.keep(), path).map_err(Error::write(path))?;
-    sync_folder(parent(path))
+    // It has its name now.
+    let _ = temporary.keep();
+    sync_folder(parent(path))?;
+    old.map_or(Ok(()), |old| remove_unnamed(&old))
+}
+
+/// Removes a folder: it is there whole until its name is gone.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    remove_unnamed(&put_aside(path)?)
+}
+
+fn remove_unnamed(path: &Path) -> Result<()> {
+    std::fs::remove_dir_all(path).map_err(Error::write(path))
+}
+
+/// Gives a folder the name of an unfinished one, which takes no room on a full disk.
+fn put_aside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = parent(path).join(format!("{UNFINISHED}{name}"));
+    if aside.exists() {
+        remove_unnamed(&aside)?;
+    }
+    std::fs::rename(path, &aside).map_err(Error::write(path))?;
+    Ok(aside)
 }
 
 /// Removes what an interrupted process left unfinished in `folder`.
@@ -186,8 +212,10 @@ impl NewFolder {
             path: self.path.clone(),
             source,
         })?;
-        self.made.0.clear();
-        sync_folder(parent(&self.path))?;
+        // The name of each folder that was made is in the one above it.
+        for made in std::mem::take(&mut self.made.0) {
+            sync_folder(parent(&made))?;
+        }
         Ok(self.path)
     }
 }

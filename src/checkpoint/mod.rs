@@ -11,6 +11,7 @@
 //! | `manifest.json` | sizes and SHA-256 of the others |
 
 pub(crate) mod folder;
+pub(crate) mod growing;
 mod manifest;
 pub(crate) mod tensors;
 mod weights;

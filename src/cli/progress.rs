@@ -110,6 +110,11 @@ impl Display {
         }
     }
 
+    /// Shows a warning.
+    pub fn warn(&self, text: &str) {
+        self.bar.suspend(|| terminal::warn(text));
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

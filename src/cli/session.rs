@@ -9,13 +9,13 @@ use super::profile;
 use super::progress::Display;
 use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder, Weights};
-use crate::config::{Config, OnNan};
+use crate::config::{Config, OnNan, OnSaveError};
 use crate::data::{Corpus, Level};
 use crate::error::{Error, Result};
 use crate::generate::Sampling;
 use crate::ops::Ops;
 use crate::parity::Subject;
-use crate::run::{self, LOSS_CURVE, Run, Summary};
+use crate::run::{self, FINISHED, LOSS_CURVE, Run, STOPPED_EARLY, Summary};
 use crate::train::{Advance, Event, Trainer};
 
 /// Characters, and words or other tokens, of the sample at the end.
@@ -56,6 +56,7 @@ impl Job for Session<'_> {
         let profile = profile::of_twin(ops, self.config, self.corpus, self.profile)?;
         let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
         let vocabulary = &self.corpus.vocabulary;
+        let mut is_done = false;
         let run = match self.beginning {
             Beginning::New(folder, weights) => {
                 if let Some(weights) = weights {
@@ -65,7 +66,10 @@ impl Job for Session<'_> {
             }
             Beginning::Resumed(mut run, checkpoint) => {
                 trainer.restore(ops, &checkpoint, run.path())?;
-                run.rewind(&checkpoint)?;
+                is_done = trainer.is_finished() && run.is_concluded_at(trainer.progress());
+                if !is_done {
+                    run.rewind(&checkpoint)?;
+                }
                 run
             }
         };
@@ -80,8 +84,12 @@ impl Job for Session<'_> {
             title: self.title,
             interrupts: self.interrupts,
             valid_loss: None,
+            is_saved: true,
         };
-        training.run(ops)
+        match is_done {
+            true => Ok(training.has_nothing_left()),
+            false => training.run(ops),
+        }
     }
 }
 
@@ -94,6 +102,8 @@ struct Training<'a, O: Ops> {
     interrupts: &'a Interrupts,
     /// The validation loss that was measured last.
     valid_loss: Option<f64>,
+    /// Did the last save succeed?
+    is_saved: bool,
 }
 
 impl<O: Subject> Training<'_, O> {
@@ -105,14 +115,36 @@ impl<O: Subject> Training<'_, O> {
         );
         let ended = self.train(ops, &display);
         display.finish();
-        match ended {
-            Ok(Advance::Stopped) => self.interrupted(ops),
-            Ok(_) => self.finished(ops),
-            Err(error) => {
-                self.failed(&error);
-                Err(error)
-            }
+        let concluded = ended.and_then(|end| match end {
+            Advance::Stopped => self.interrupted(ops),
+            _ => self.finished(ops),
+        });
+        if let Err(error) = &concluded {
+            self.failed(error);
         }
+        concluded
+    }
+
+    /// A run that has been trained to its end.
+    fn has_nothing_left(&self) -> ExitCode {
+        let run = self.run.path().display();
+        let (done, longer) = match (self.trainer.is_stopped_early(), self.config.early_stop) {
+            (true, Some(epochs)) => (
+                format!("it stopped early, with no better validation loss for {epochs} epochs"),
+                format!("--early-stop {}", epochs.saturating_mul(2)),
+            ),
+            _ => {
+                let epochs = self.trainer.progress().epoch;
+                (
+                    format!("all {epochs} epochs are done"),
+                    format!("--epochs {}", epochs.saturating_mul(2)),
+                )
+            }
+        };
+        note(&format!(
+            "{run}: nothing is left to do, {done}; to train longer: bptt train --resume {run} {longer}"
+        ));
+        ExitCode::SUCCESS
     }
 
     /// Trains until all epochs are done or a signal comes; the last state is saved.
@@ -140,20 +172,43 @@ impl<O: Subject> Training<'_, O> {
     ) -> Result<Option<Advance>> {
         match self.trainer.advance(ops, stop)? {
             Advance::Event(event) => self.tell(display, &event)?,
-            Advance::Save => self.save(ops)?,
+            Advance::Save => {
+                let saved = self.save(ops)?;
+                self.is_saved = saved.is_ok();
+                self.go_on_without(display, saved)?;
+            }
             Advance::Stopped => {
-                self.save(ops)?;
+                self.save(ops)??;
                 return Ok(Some(Advance::Stopped));
             }
-            Advance::Finished => return Ok(Some(Advance::Finished)),
+            Advance::Finished => {
+                if !self.is_saved {
+                    self.save(ops)??;
+                }
+                return Ok(Some(Advance::Finished));
+            }
         }
         Ok(None)
+    }
+
+    /// What could not be written is only warned of, if that is what was asked for.
+    fn go_on_without(&self, display: &Display, written: Result<()>) -> Result<()> {
+        match (written, self.config.on_save_error) {
+            (Err(error), OnSaveError::Continue) => {
+                display.warn(&format!(
+                    "{error}; training goes on, the next save tries again"
+                ));
+                Ok(())
+            }
+            (written, _) => written,
+        }
     }
 
     fn tell(&mut self, display: &Display, event: &Event) -> Result<()> {
         display.show(event);
         self.note_valid_loss(event);
-        self.run.log(event)
+        let logged = self.run.log(event);
+        self.go_on_without(display, logged)
     }
 
     /// Goes on from the last checkpoint at half the rate, unless that has been halved too often.
@@ -167,9 +222,10 @@ impl<O: Subject> Training<'_, O> {
         }
     }
 
-    fn save(&mut self, ops: &mut O) -> Result<()> {
+    /// The outer error is of training, the inner one of the disk.
+    fn save(&mut self, ops: &mut O) -> Result<Result<()>> {
         let checkpoint = self.trainer.checkpoint(ops, &self.corpus.vocabulary)?;
-        self.run.save(checkpoint).map(drop)
+        Ok(self.run.save(checkpoint).map(drop))
     }
 
     fn note_valid_loss(&mut self, event: &Event) {
@@ -202,9 +258,9 @@ impl<O: Subject> Training<'_, O> {
             note(&format!(
                 "stopped early: no better validation loss for {epochs} epochs"
             ));
-            self.conclude("stopped early")?;
+            self.conclude(STOPPED_EARLY)?;
         } else {
-            self.conclude("finished")?;
+            self.conclude(FINISHED)?;
         }
         let path = self.run.path();
         note(&format!(
@@ -234,6 +290,10 @@ impl<O: Subject> Training<'_, O> {
 
     /// Says what there is to go on from.
     fn failed(&mut self, error: &Error) {
+        // What has been read of the sample is a matter of who reads it; a folder may be gone.
+        if matches!(error, Error::Output { .. }) || run::last_of(self.run.path()).is_err() {
+            return;
+        }
         if let Error::Diverged { .. } = error {
             // The error that is reported is the one that came first.
             let _ = self.conclude("diverged");

@@ -80,6 +80,15 @@ pub fn event(event: &impl Serialize) {
     }
 }
 
+/// Writes a warning to stderr, in yellow on a terminal, also if it is to be quiet.
+pub fn warn(text: &str) {
+    if is_json() {
+        return event(&json!({ "event": "warning", "text": text }));
+    }
+    let word = console::style("warning:").for_stderr().yellow().bold();
+    write_line(&format!("{word} {text}"));
+}
+
 /// Writes an error to stderr, in red on a terminal.
 pub fn complain(error: &Error) {
     if is_json() {

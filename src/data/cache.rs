@@ -88,7 +88,12 @@ struct Description {
 /// # Errors
 /// [`Error::TokenCache`] with what the operating system said; as [`encode::into_file`].
 pub fn write(path: &Path, origin: Origin, tokenizer: &Tokenizer, spans: [Span; 2]) -> Result<()> {
-    let failed = |e: std::io::Error| refused(path, format!("cannot be written: {e}"));
+    let failed = |e: std::io::Error| {
+        refused(
+            path,
+            format!("cannot be written: {e}; make room for it, or name another file"),
+        )
+    };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".bptt-");
     // As any new file: the umask decides.

@@ -5,11 +5,11 @@
 //! it, all little-endian.
 
 use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::protobuf::Message;
+use crate::checkpoint::growing::Growing;
 use crate::error::{Error, Result};
 use crate::train::Event;
 
@@ -27,10 +27,7 @@ const SESSION_LOG: u64 = 7;
 
 /// An event file of a run, which grows while it trains.
 #[derive(Debug)]
-pub struct EventFile {
-    path: PathBuf,
-    file: File,
-}
+pub struct EventFile(Growing);
 
 impl EventFile {
     /// A new file in the folder `run`, to be read after those that are there.
@@ -41,8 +38,9 @@ impl EventFile {
         let path = run.join(next_name(run)?);
         let file = File::options().create_new(true).append(true).open(&path);
         let file = file.map_err(Error::write(&path))?;
-        let mut events = EventFile { path, file };
-        events.write(event(0).string(FILE_VERSION, VERSION))?;
+        let mut events = EventFile(Growing::new(path, file)?);
+        // What cannot be written waits, and the next write reports it.
+        let _ = events.write(event(0).string(FILE_VERSION, VERSION));
         Ok(events)
     }
 
@@ -59,7 +57,7 @@ impl EventFile {
     /// Appends the numbers of an event of the log.
     ///
     /// # Errors
-    /// [`Error::Write`] with what the operating system said.
+    /// [`Error::Write`] with what the operating system said: the numbers wait for the next time.
     pub fn log(&mut self, logged: &Event) -> Result<()> {
         // Summary.value = { tag = 1, simple_value = 2 }.
         let value = |(tag, value): (&str, f64)| {
@@ -71,10 +69,15 @@ impl EventFile {
     }
 
     fn write(&mut self, event: Message) -> Result<()> {
-        let record = record(&event.into_bytes());
-        // In one call, so that who reads meanwhile finds whole records.
-        let written = self.file.write_all(&record);
-        written.map_err(Error::write(&self.path))
+        self.0.append(&record(&event.into_bytes()))
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// As [`EventFile::log`].
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.0.flush()
     }
 }
 
@@ -186,11 +189,11 @@ mod tests {
     #[test]
     fn a_new_file_sorts_behind_the_ones_before() {
         let run = tempfile::tempdir().unwrap();
-        let name = |_| EventFile::create(run.path()).unwrap().path;
-        let names: Vec<PathBuf> = (0..3).map(name).collect();
+        let name = |_| EventFile::create(run.path()).unwrap().0.path().to_owned();
+        let names: Vec<_> = (0..3).map(name).collect();
         assert!(names.is_sorted() && names[0] != names[1]);
         std::fs::write(run.path().join(format!("{PREFIX}9999999990.other")), "").unwrap();
-        let last = EventFile::create(run.path()).unwrap().path;
-        assert!(last.ends_with(format!("{PREFIX}9999999991.bptt")));
+        let last = EventFile::create(run.path()).unwrap();
+        assert!(last.0.path().ends_with(format!("{PREFIX}9999999991.bptt")));
     }
 }

@@ -1,8 +1,9 @@
 //! What several test binaries need: the GPU.
 
 mod say;
+mod skips;
 
-use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bptt::device::{Gpu, adapter};
 
@@ -12,18 +13,12 @@ use bptt::device::{Gpu, adapter};
 /// can be none, `BPTT_SKIP_GPU_TESTS=1` says so, and this gives [`None`].
 pub fn gpu() -> Option<MutexGuard<'static, Gpu>> {
     static GPU: OnceLock<Mutex<Gpu>> = OnceLock::new();
-    if std::env::var_os("BPTT_SKIP_GPU_TESTS").is_some_and(|value| value == "1") {
-        say_once("GPU tests are skipped: BPTT_SKIP_GPU_TESTS is set");
+    if skips::gpu_is_skipped() {
         return None;
     }
     let gpu = GPU.get_or_init(|| Mutex::new(open()));
     // A test that failed while it held the GPU has not harmed it.
     Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn say_once(line: &str) {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| say::say(line));
 }
 
 fn open() -> Gpu {

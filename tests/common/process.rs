@@ -1,10 +1,11 @@
 //! The command as a process on a device that its environment chooses, and what it leaves.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs};
 
 use super::say::say;
+use super::skips::gpu_is_skipped;
 
 /// Variables of a process.
 pub type Environment = Vec<(&'static str, String)>;
@@ -21,8 +22,7 @@ pub enum Driver {
 impl Driver {
     /// What makes a process see this driver alone; [`None`], and a line that says so, without it.
     pub fn environment(self) -> Option<Environment> {
-        if env::var_os("BPTT_SKIP_GPU_TESTS").is_some_and(|value| value == "1") {
-            say("GPU tests are skipped: BPTT_SKIP_GPU_TESTS is set");
+        if gpu_is_skipped() {
             return None;
         }
         let Some(manifest) = self.manifest() else {
