@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Level, Source};
 use crate::device::adapter::DeviceChoice;
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result, place, require};
 use crate::model::ModelSize;
 use crate::ops::{Adam, Momentum};
 use crate::optimizer::Rule;
@@ -272,7 +272,7 @@ pub struct Config {
     pub init_from: Option<PathBuf>,
     /// Folder of the run, which must not exist yet [default: runs/NAME-OF-THE-TEXT]
     #[arg(long, value_name = "FOLDER", help_heading = "Run")]
-    #[serde(skip_serializing)]
+    #[serde(skip)]
     pub out: Option<PathBuf>,
 }
 
@@ -394,6 +394,19 @@ impl Config {
             field: "data, valid, tokenizer, token-cache or init-from",
             value: format!("{:?}, {others:?}", self.data),
             expected: "paths that are UTF-8".to_owned(),
+        })
+    }
+
+    /// Settings from what [`Config::to_toml`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong, in words, and where.
+    pub fn from_toml(toml: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(toml).map_err(|e| e.to_string())?;
+        toml::from_str(text).map_err(|e| {
+            let what = e.message().replace('\n', ", ");
+            let at = e.span().map_or(0, |span| span.start);
+            format!("{what} {}", place(toml, at))
         })
     }
 

@@ -1,13 +1,15 @@
 //! The list of a checkpoint's files, with their sizes and hashes: what is read is what was written.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 
+use super::source;
 use crate::data::Ids;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// The manifest's file.
 pub const MANIFEST: &str = "manifest.json";
@@ -24,6 +26,7 @@ pub struct Manifest {
     format: u32,
     /// The version of this crate that wrote it.
     bptt: String,
+    #[serde(deserialize_with = "json::distinct")]
     files: BTreeMap<String, Entry>,
 }
 
@@ -65,16 +68,18 @@ impl Manifest {
     /// [`Error::Read`] if there is none, [`Error::Run`] for one that cannot be used.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
-        let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|e| Error::run(&path, e.to_string()))?;
-        match manifest.format {
-            FORMAT => Ok(manifest),
-            other => Err(Error::run(
-                &path,
-                format!("the format is {other}, this version reads {FORMAT}"),
-            )),
+        let manifest = source::read(&path)?;
+        let manifest: Manifest = json::parse(&manifest).map_err(|what| Error::run(&path, what))?;
+        if manifest.format != FORMAT {
+            let other = manifest.format;
+            let what = format!("the format is {other}, this version reads {FORMAT}");
+            return Err(Error::run(&path, what));
         }
+        if let Some(name) = manifest.names().find(|name| !is_plain(name)) {
+            let what = format!("files has {name:?}, which is not the name of a file beside it");
+            return Err(Error::run(&path, what));
+        }
+        Ok(manifest)
     }
 
     /// The version of this crate that wrote the checkpoint.
@@ -105,7 +110,7 @@ impl Manifest {
                 format!("does not list {name}"),
             ));
         };
-        let size = std::fs::metadata(&path).map_err(Error::read(&path))?.len();
+        let size = source::size(&path)?;
         if size != entry.bytes {
             let expected = entry.bytes;
             return Err(Error::run(
@@ -113,13 +118,22 @@ impl Manifest {
                 format!("damaged: it has {size} bytes, {expected} were written"),
             ));
         }
-        let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
+        let bytes = source::read(&path)?;
         if Entry::of(&bytes) != *entry {
             let what = "damaged: its contents are not what was written (SHA-256 differs)";
             return Err(Error::run(&path, what.to_owned()));
         }
         Ok(bytes)
     }
+}
+
+/// Is it the name of a file in this folder, and no way out of it?
+fn is_plain(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!(
+        (components.next(), components.next()),
+        (Some(Component::Normal(only)), None) if only == name
+    )
 }
 
 /// The SHA-256 of `bytes` in hexadecimal.
