@@ -15,6 +15,8 @@ use crate::schedule::{Schedule, Shape};
 
 /// Most epochs: the number of all steps fits 64 bits.
 const MAX_EPOCHS: usize = 1_000_000_000;
+/// Bytes of the largest settings; while they are read they take a hundred times as much memory.
+const LARGEST_TOML: usize = 1 << 18;
 /// Most windows whose gradients are averaged.
 const MAX_ACCUMULATE: usize = 1 << 16;
 /// The share of the embedded text that is held out unless asked otherwise.
@@ -322,7 +324,10 @@ impl Config {
             let usable = (0.0..1.0).contains(&share);
             require("valid-fraction", share, usable, "at least 0 and below 1")?;
         }
-        self.to_toml().map(drop)
+        let bytes = self.to_toml()?.len();
+        let expected = format!("paths of at most {LARGEST_TOML} bytes in all");
+        let value = format!("{bytes} bytes of settings");
+        require("data", value, bytes <= LARGEST_TOML, &expected)
     }
 
     fn check_optimizer(&self) -> Result<()> {
@@ -402,6 +407,12 @@ impl Config {
     /// # Errors
     /// What is wrong, in words, and where.
     pub fn from_toml(toml: &[u8]) -> Result<Self, String> {
+        let bytes = toml.len();
+        if bytes > LARGEST_TOML {
+            return Err(format!(
+                "has {bytes} bytes, where {LARGEST_TOML} are the most there can be"
+            ));
+        }
         let text = std::str::from_utf8(toml).map_err(|e| e.to_string())?;
         toml::from_str(text).map_err(|e| {
             let what = e.message().replace('\n', ", ");

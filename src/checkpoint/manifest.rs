@@ -1,12 +1,12 @@
 //! The list of a checkpoint's files, with their sizes and hashes: what is read is what was written.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 
-use super::source;
+use super::{CONFIG, PROGRESS, STATE, VOCABULARY, WEIGHTS, source};
 use crate::data::Ids;
 use crate::error::{Error, Result};
 use crate::json;
@@ -15,6 +15,9 @@ use crate::json;
 pub const MANIFEST: &str = "manifest.json";
 /// The version of the format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
+
+/// The files that a checkpoint can have.
+const FILES: [&str; 5] = [WEIGHTS, VOCABULARY, CONFIG, STATE, PROGRESS];
 
 /// Ids that are hashed at once.
 const HASHED_AT_ONCE: usize = 1 << 14;
@@ -75,8 +78,13 @@ impl Manifest {
             let what = format!("the format is {other}, this version reads {FORMAT}");
             return Err(Error::run(&path, what));
         }
-        if let Some(name) = manifest.names().find(|name| !is_plain(name)) {
-            let what = format!("files has {name:?}, which is not the name of a file beside it");
+        // So no name leads out of the folder, and no file is left out for a letter of its name.
+        if let Some(name) = manifest.names().find(|name| !FILES.contains(name)) {
+            let what = format!("files has {name:?}, which is no file of a checkpoint");
+            return Err(Error::run(&path, what));
+        }
+        if manifest.lists(STATE) != manifest.lists(PROGRESS) {
+            let what = format!("files has only one of {STATE} and {PROGRESS}");
             return Err(Error::run(&path, what));
         }
         Ok(manifest)
@@ -125,15 +133,6 @@ impl Manifest {
         }
         Ok(bytes)
     }
-}
-
-/// Is it the name of a file in this folder, and no way out of it?
-fn is_plain(name: &str) -> bool {
-    let mut components = Path::new(name).components();
-    matches!(
-        (components.next(), components.next()),
-        (Some(Component::Normal(only)), None) if only == name
-    )
 }
 
 /// The SHA-256 of `bytes` in hexadecimal.

@@ -115,10 +115,8 @@ impl PyTorch<'_> {
         let (vocab, embedding) = self.matrix("encoder.weight")?;
         let (rows, hidden) = self.matrix("rnn.weight_hh_l0")?;
         let gated = [("a GRU", 3), ("an LSTM", 4)];
-        if let Some((cell, _)) = gated
-            .iter()
-            .find(|(_, gates)| Some(rows) == hidden.checked_mul(*gates))
-        {
+        let is_of = |gates| rows > 0 && Some(rows) == hidden.checked_mul(gates);
+        if let Some((cell, _)) = gated.iter().find(|(_, gates)| is_of(*gates)) {
             return Err(format!(
                 "rnn.weight_hh_l0 is [{rows}, {hidden}], as of {cell}; supported is {SUPPORTED}"
             ));
