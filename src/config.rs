@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Level, Source};
 use crate::device::adapter::DeviceChoice;
-use crate::error::{Error, Result, require};
+use crate::error::{Error, Result, place, require};
 use crate::model::ModelSize;
 use crate::ops::{Adam, Momentum};
 use crate::optimizer::Rule;
@@ -15,6 +15,8 @@ use crate::schedule::{Schedule, Shape};
 
 /// Most epochs: the number of all steps fits 64 bits.
 const MAX_EPOCHS: usize = 1_000_000_000;
+/// Bytes of the largest settings; while they are read they take a hundred times as much memory.
+const LARGEST_TOML: usize = 1 << 18;
 /// Most windows whose gradients are averaged.
 const MAX_ACCUMULATE: usize = 1 << 16;
 /// The share of the embedded text that is held out unless asked otherwise.
@@ -288,7 +290,7 @@ pub struct Config {
     pub init_from: Option<PathBuf>,
     /// Folder of the run, which must not exist yet [default: runs/NAME-OF-THE-TEXT]
     #[arg(long, value_name = "FOLDER", help_heading = "Run")]
-    #[serde(skip_serializing)]
+    #[serde(skip)]
     pub out: Option<PathBuf>,
 }
 
@@ -338,7 +340,10 @@ impl Config {
             let usable = (0.0..1.0).contains(&share);
             require("valid-fraction", share, usable, "at least 0 and below 1")?;
         }
-        self.to_toml().map(drop)
+        let bytes = self.to_toml()?.len();
+        let expected = format!("paths of at most {LARGEST_TOML} bytes in all");
+        let value = format!("{bytes} bytes of settings");
+        require("data", value, bytes <= LARGEST_TOML, &expected)
     }
 
     fn check_optimizer(&self) -> Result<()> {
@@ -410,6 +415,25 @@ impl Config {
             field: "data, valid, tokenizer, token-cache or init-from",
             value: format!("{:?}, {others:?}", self.data),
             expected: "paths that are UTF-8".to_owned(),
+        })
+    }
+
+    /// Settings from what [`Config::to_toml`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong, in words, and where.
+    pub fn from_toml(toml: &[u8]) -> Result<Self, String> {
+        let bytes = toml.len();
+        if bytes > LARGEST_TOML {
+            return Err(format!(
+                "has {bytes} bytes, where {LARGEST_TOML} are the most there can be"
+            ));
+        }
+        let text = std::str::from_utf8(toml).map_err(|e| e.to_string())?;
+        toml::from_str(text).map_err(|e| {
+            let what = e.message().replace('\n', ", ");
+            let at = e.span().map_or(0, |span| span.start);
+            format!("{what} {}", place(toml, at))
         })
     }
 

@@ -427,3 +427,20 @@ pub(crate) fn require(
         expected: expected.to_owned(),
     })
 }
+
+/// Where in a text something is wrong: "in line 3, at `nhid = "many"`", with what stands around byte
+/// `at` in its line.
+pub(crate) fn place(text: &[u8], at: usize) -> String {
+    let (before, behind) = text.split_at(at.min(text.len()));
+    let line = 1 + before.iter().filter(|&&b| b == b'\n').count();
+    let before = before.rsplit(|&b| b == b'\n').next().unwrap_or_default();
+    let behind = behind.split(|&b| b == b'\n').next().unwrap_or_default();
+    let before = &before[before.len().saturating_sub(SHOWN)..];
+    let behind = &behind[..behind.len().min(SHOWN)];
+    let around = [before, behind].concat();
+    let around = String::from_utf8_lossy(&around);
+    format!("in line {line}, at `{}`", around.trim())
+}
+
+/// Bytes of a line that are shown before and behind a place in it.
+const SHOWN: usize = 40;

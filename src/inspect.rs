@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::checkpoint::{
-    self, CONFIG, MANIFEST, Manifest, PROGRESS, STATE, VOCABULARY, WEIGHTS, open,
+    CONFIG, MANIFEST, Manifest, PROGRESS, STATE, VOCABULARY, WEIGHTS, open, source,
 };
 use crate::config::Config;
 use crate::data::Tokenizer;
 use crate::device::MemoryPlan;
 use crate::error::{Error, Result};
 use crate::interchange::pytorch::each_float;
+use crate::json;
 use crate::run;
 use crate::train::{self, Best};
 
@@ -193,7 +194,7 @@ impl Report {
             }
         }
         if self.path.join(PROGRESS).exists() {
-            let training = self.parse(PROGRESS, checkpoint::json::<train::Progress>);
+            let training = self.parse(PROGRESS, |bytes| json::parse::<train::Progress>(bytes));
             self.training = training.map(|progress| Training {
                 step: progress.step,
                 epoch: progress.epoch,
@@ -202,7 +203,7 @@ impl Report {
                 seconds: progress.seconds,
             });
         }
-        let config = self.parse(CONFIG, checkpoint::config);
+        let config = self.parse(CONFIG, Config::from_toml);
         let vocabulary = self.parse(VOCABULARY, Tokenizer::from_json);
         if let (Some(config), Some(vocabulary)) = (config, vocabulary) {
             let model = Model::of(&config, vocabulary.len());
@@ -218,9 +219,9 @@ impl Report {
         parse: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Option<T> {
         let path = self.path.join(file);
-        let parsed = match std::fs::read(&path) {
+        let parsed = match source::read(&path) {
             Ok(bytes) => parse(&bytes),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(problem(&error)),
         };
         parsed.map_err(|what| self.note(path, what)).ok()
     }

@@ -43,6 +43,7 @@ pub mod evaluate;
 pub mod generate;
 pub mod inspect;
 pub mod interchange;
+mod json;
 pub mod math;
 pub mod model;
 pub mod ops;

@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::folder::{self, parent};
 use crate::checkpoint::growing::Growing;
-use crate::checkpoint::{CONFIG, Checkpoint, MANIFEST, NewFolder, VOCABULARY};
+use crate::checkpoint::{CONFIG, Checkpoint, MANIFEST, NewFolder, VOCABULARY, source};
 use crate::error::{Error, Result};
 use crate::interchange::tensorboard::EventFile;
+use crate::json;
 use crate::plot;
 use crate::train::{Best, Event, Progress, State};
 
@@ -178,6 +179,7 @@ impl Run {
 
     fn lock(path: &Path, keep: usize) -> Result<Self> {
         let lock = path.join(LOCK);
+        source::metadata(&lock)?;
         let open = File::options().create(true).append(true).open(&lock);
         let file = open.map_err(Error::write(&lock))?;
         match file.try_lock() {
@@ -189,6 +191,7 @@ impl Run {
             Err(TryLockError::Error(source)) => return Err(Error::write(&lock)(source)),
         }
         let metrics = path.join(METRICS);
+        source::metadata(&metrics)?;
         let open = File::options().create(true).append(true).open(&metrics);
         let open = open.map_err(Error::write(&metrics))?;
         Ok(Run {
@@ -331,13 +334,15 @@ fn step_name(step: u64) -> String {
 /// [`Error::Read`] if there is none, [`Error::Run`] for a line that is not an event.
 pub fn read_log(run: &Path) -> Result<Vec<Event>> {
     let path = run.join(METRICS);
-    let text = std::fs::read_to_string(&path).map_err(Error::read(&path))?;
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let parse = |(number, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map_err(|e| Error::run(&path, format!("line {}: {e}", number + 1)))
+    let text = source::read(&path)?;
+    let ends = (0..text.len()).filter(|&at| text[at] == b'\n');
+    let mut begin = 0;
+    let parse = |end| {
+        let line = begin..end;
+        begin = end + 1;
+        json::parse_part(&text, line).map_err(|what| Error::run(&path, what))
     };
-    whole.lines().enumerate().map(parse).collect()
+    ends.map(parse).collect()
 }
 
 /// The checkpoint to read a model from: `path` itself if it is one, else the best of the run, or the
@@ -390,11 +395,12 @@ fn find(path: &Path, pointers: &[&str]) -> Result<PathBuf> {
 
 /// The name that a pointer file holds, if it is there: one of a checkpoint of this run.
 fn pointer(run: &Path, file: &str) -> Result<Option<String>> {
+    source::metadata(&run.join(CHECKPOINTS))?;
     let path = run.join(CHECKPOINTS).join(file);
-    if !path.is_file() {
+    if source::metadata(&path)?.is_none() {
         return Ok(None);
     }
-    let name = std::fs::read_to_string(&path).map_err(Error::read(&path))?;
+    let name = source::read_line(&path)?;
     match checkpoint_names(run)?.contains(&name) {
         true => Ok(Some(name)),
         false => Err(Error::run(
@@ -407,11 +413,14 @@ fn pointer(run: &Path, file: &str) -> Result<Option<String>> {
 /// The names of all checkpoints of a run.
 fn checkpoint_names(run: &Path) -> Result<Vec<String>> {
     let path = run.join(CHECKPOINTS);
+    source::metadata(&path)?;
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&path).map_err(Error::read(&path))? {
         let entry = entry.map_err(Error::read(&path))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("step-") && entry.path().is_dir() {
+        // A link to a folder is none.
+        let is_folder = entry.file_type().map_err(Error::read(&path))?.is_dir();
+        if name.starts_with("step-") && is_folder {
             names.push(name);
         }
     }

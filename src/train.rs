@@ -46,13 +46,15 @@
 //! # }
 //! ```
 
+mod check;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Checkpoint, Tensors, Weights, sha256_of_ids};
+use crate::checkpoint::{Checkpoint, PROGRESS, STATE, Tensors, Weights, sha256_of_ids};
 use crate::config::Config;
 use crate::data::{Corpus, Tokenizer, Windows};
 use crate::device::{Device, MemoryPlan, Planner};
@@ -644,23 +646,18 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
         if state.progress.text != self.progress.text {
             return Err(unfit("the text is not the one that it was trained on"));
         }
-        if state.progress.window > self.train.count() {
-            return Err(unfit("its position is behind the end of the text"));
-        }
+        let checked = state.progress.check(self.train.count());
+        checked.map_err(|what| Error::run(&path.join(PROGRESS), what))?;
         checkpoint.weights.put(ops, &mut self.model)?;
         self.model.rnn.reset_state();
         if state.progress.window > 0 {
-            let hidden = state.tensors.get(HIDDEN);
-            let (_, hidden) = hidden.ok_or_else(|| unfit("it has no hidden state"))?;
+            let elements = self.config.batch_size * self.config.nhid;
+            let hidden = of_state(state, HIDDEN, elements, path)?;
             self.model.rnn.set_state(ops, hidden)?;
         }
         for (name, tensor) in self.optimizer.state_mut() {
-            match state.tensors.get(&name) {
-                Some((_, values)) if values.len() == ops.len(tensor) => {
-                    ops.write(tensor, 0, values)?;
-                }
-                _ => return Err(unfit(&format!("it has no {name} for this optimizer"))),
-            }
+            let values = of_state(state, &name, ops.len(tensor), path)?;
+            ops.write(tensor, 0, values)?;
         }
         self.optimizer.set_steps(state.progress.step);
         self.schedule.set_state(state.progress.schedule);
@@ -675,6 +672,16 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
         self.due.clear();
         Ok(())
     }
+}
+
+/// A tensor of so many elements of the state that was read from the checkpoint `path`.
+fn of_state<'a>(state: &'a State, name: &str, elements: usize, path: &Path) -> Result<&'a [f32]> {
+    let what = match state.tensors.get(name) {
+        Some((_, values)) if values.len() == elements => return Ok(values),
+        Some((shape, _)) => format!("{name} is {shape:?}, expected {elements} elements"),
+        None => format!("there is no {name}, from which this optimizer goes on"),
+    };
+    Err(Error::run(&path.join(STATE), what))
 }
 
 /// Is something due at `step` that is due every `interval` steps, or never if that is 0?

@@ -6,13 +6,18 @@ use std::path::Path;
 use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 
+use super::{CONFIG, PROGRESS, STATE, VOCABULARY, WEIGHTS, source};
 use crate::data::Ids;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// The manifest's file.
 pub const MANIFEST: &str = "manifest.json";
 /// The version of the format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
+
+/// The files that a checkpoint can have.
+const FILES: [&str; 5] = [WEIGHTS, VOCABULARY, CONFIG, STATE, PROGRESS];
 
 /// Ids that are hashed at once.
 const HASHED_AT_ONCE: usize = 1 << 14;
@@ -24,6 +29,7 @@ pub struct Manifest {
     format: u32,
     /// The version of this crate that wrote it.
     bptt: String,
+    #[serde(deserialize_with = "json::distinct")]
     files: BTreeMap<String, Entry>,
 }
 
@@ -65,16 +71,23 @@ impl Manifest {
     /// [`Error::Read`] if there is none, [`Error::Run`] for one that cannot be used.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
-        let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|e| Error::run(&path, e.to_string()))?;
-        match manifest.format {
-            FORMAT => Ok(manifest),
-            other => Err(Error::run(
-                &path,
-                format!("the format is {other}, this version reads {FORMAT}"),
-            )),
+        let manifest = source::read(&path)?;
+        let manifest: Manifest = json::parse(&manifest).map_err(|what| Error::run(&path, what))?;
+        if manifest.format != FORMAT {
+            let other = manifest.format;
+            let what = format!("the format is {other}, this version reads {FORMAT}");
+            return Err(Error::run(&path, what));
         }
+        // So no name leads out of the folder, and no file is left out for a letter of its name.
+        if let Some(name) = manifest.names().find(|name| !FILES.contains(name)) {
+            let what = format!("files has {name:?}, which is no file of a checkpoint");
+            return Err(Error::run(&path, what));
+        }
+        if manifest.lists(STATE) != manifest.lists(PROGRESS) {
+            let what = format!("files has only one of {STATE} and {PROGRESS}");
+            return Err(Error::run(&path, what));
+        }
+        Ok(manifest)
     }
 
     /// The version of this crate that wrote the checkpoint.
@@ -105,7 +118,7 @@ impl Manifest {
                 format!("does not list {name}"),
             ));
         };
-        let size = std::fs::metadata(&path).map_err(Error::read(&path))?.len();
+        let size = source::size(&path)?;
         if size != entry.bytes {
             let expected = entry.bytes;
             return Err(Error::run(
@@ -113,7 +126,7 @@ impl Manifest {
                 format!("damaged: it has {size} bytes, {expected} were written"),
             ));
         }
-        let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
+        let bytes = source::read(&path)?;
         if Entry::of(&bytes) != *entry {
             let what = "damaged: its contents are not what was written (SHA-256 differs)";
             return Err(Error::run(&path, what.to_owned()));

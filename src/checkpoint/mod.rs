@@ -13,12 +13,11 @@
 pub(crate) mod folder;
 pub(crate) mod growing;
 mod manifest;
+pub(crate) mod source;
 pub(crate) mod tensors;
 mod weights;
 
 use std::path::Path;
-
-use serde::de::DeserializeOwned;
 
 pub use folder::NewFolder;
 pub use manifest::{MANIFEST, sha256_of_ids};
@@ -32,6 +31,7 @@ use crate::config::Config;
 use crate::data::Tokenizer;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::json;
 use crate::model::{ModelSize, RnnLm};
 use crate::train::State;
 
@@ -119,18 +119,19 @@ impl Checkpoint {
     /// [`Error::Read`] for a file that is not there, [`Error::Run`] for one that is damaged.
     pub fn read(folder: &Path) -> Result<Self> {
         let manifest = Manifest::read(folder)?;
-        let config = parse(&manifest, folder, CONFIG, config)?;
-        config.check()?;
+        let config = parse(&manifest, folder, CONFIG, Config::from_toml)?;
+        let unusable = |e: Error| Error::run(&folder.join(CONFIG), e.to_string());
+        config.check().map_err(unusable)?;
         let vocabulary = parse(&manifest, folder, VOCABULARY, Tokenizer::from_json)?;
         let size = config.model_size(vocabulary.len());
-        size.check()?;
+        size.check().map_err(unusable)?;
         let weights = parse(&manifest, folder, WEIGHTS, |bytes| {
             Weights::from_safetensors(bytes, &size)
         })?;
         let state = match manifest.lists(PROGRESS) {
             false => None,
             true => Some(State {
-                progress: parse(&manifest, folder, PROGRESS, json)?,
+                progress: parse(&manifest, folder, PROGRESS, |bytes| json::parse(bytes))?,
                 tensors: parse(&manifest, folder, STATE, tensors::read)?,
             }),
         };
@@ -141,17 +142,6 @@ impl Checkpoint {
             state,
         })
     }
-}
-
-/// The settings of a `config.toml`.
-pub(crate) fn config(bytes: &[u8]) -> Result<Config, String> {
-    let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-    toml::from_str(text).map_err(|e| e.message().to_owned())
-}
-
-/// The value of a JSON file.
-pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
 
 fn parse<T>(

@@ -77,6 +77,11 @@ impl Weights {
     pub(crate) fn from_safetensors(bytes: &[u8], size: &ModelSize) -> Result<Self, String> {
         let file = tensors::open(bytes)?;
         let names = file.names();
+        let known = specs(size).map(|spec| spec.pytorch);
+        let is_known = |name: &str| name == SECOND_BIAS || known.contains(&name);
+        if let Some(name) = names.iter().find(|name| !is_known(name)) {
+            return Err(format!("{name} is no tensor of this model"));
+        }
         Weights::from_pytorch(size, |name, shape| match names.contains(&name) {
             false if name == SECOND_BIAS => Ok(vec![0.0; size.hidden]),
             _ => tensors::tensor(&file, name, shape),

@@ -73,13 +73,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// Reads weights of PyTorch's.
 ///
 /// # Errors
-/// [`Error::Read`], [`Error::Import`] for what is not such a model, [`Error::Config`] for sizes
-/// that a model cannot have.
+/// [`Error::Read`], [`Error::Import`] for what is not such a model.
 pub fn read_weights(path: &Path, renames: &[Rename]) -> Result<Imported> {
     let bytes = std::fs::read(path).map_err(Error::read(path))?;
-    let imported = pytorch::read(&bytes, renames).map_err(|what| import(path, what))?;
-    imported.size.check()?;
-    Ok(imported)
+    pytorch::read(&bytes, renames).map_err(|what| import(path, what))
 }
 
 fn import(path: &Path, what: String) -> Error {

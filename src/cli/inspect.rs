@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::progress::{duration, thousands};
-use super::terminal::{note, print, print_json};
+use super::terminal::{note, plain, print, print_json};
 use crate::error::Result;
 use crate::inspect::{Model, Report, Tensor, Training};
 
@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let report = Report::of(&arguments.path)?;
     match arguments.json {
         true => print_json(&report)?,
-        false => print(&text(&report))?,
+        false => print(&plain(&text(&report)))?,
     }
     let mut sound = true;
     for (path, what) in report.damaged() {

@@ -69,8 +69,15 @@ pub fn note(line: &str) {
     if is_json() {
         event(&json!({ "event": "note", "text": line }));
     } else {
-        write_line(line);
+        write_line(&plain(line));
     }
+}
+
+/// A text without what moves a terminal's cursor or changes its colours, which the name of a tensor
+/// or a character of a text could hold.
+pub fn plain(text: &str) -> String {
+    let moves = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.replace(moves, "\u{fffd}")
 }
 
 /// Writes an event to stderr, as JSON.
@@ -96,7 +103,7 @@ pub fn complain(error: &Error) {
         return;
     }
     let word = console::style("error:").for_stderr().red().bold();
-    write_line(&format!("{word} {error}"));
+    write_line(&format!("{word} {}", plain(&error.to_string())));
 }
 
 fn write_line(line: &str) {

@@ -94,6 +94,17 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
         // The file that it was read from may be gone.
         config.tokenizer = Some(folder.join(VOCABULARY));
     }
+    // What a checkpoint names outside of its run is read, but never made.
+    let asked = &arguments.config.token_cache;
+    if let Some(path) = config
+        .token_cache
+        .take_if(|path| asked.is_none() && !path.exists())
+    {
+        let path = path.display();
+        note(&format!(
+            "{path} is gone; --token-cache {path} keeps the tokens again"
+        ));
+    }
     let Some((corpus, plan)) = planned(&config, None, arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -150,8 +161,8 @@ fn train(
 }
 
 fn read_settings(path: &Path) -> Result<Config> {
-    let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-    toml::from_str(&text).map_err(|e| Error::run(path, e.to_string()))
+    let toml = std::fs::read(path).map_err(Error::read(path))?;
+    Config::from_toml(&toml).map_err(|what| Error::run(path, what))
 }
 
 /// On stderr: text, model, steps, memory.

@@ -7,7 +7,7 @@
 //! | 8 | bytes of the description |
 //! | 32 | SHA-256 of the description |
 //! | | the ids of the training text, then of the validation text, 2 or 4 bytes each |
-//! | | the description, JSON: vocabulary, sizes, and what the ids were made from |
+//! | | the description, JSON: vocabulary, sizes, SHA-256 of the ids, and what they were made from |
 //!
 //! All numbers are little-endian.
 
@@ -24,7 +24,7 @@ use super::{Level, Tokenizer};
 use crate::error::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"bptt-ids";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const NO_CACHE: &str = "is no file of token ids; name another one";
 const DAMAGED: &str = "is damaged; remove it to have it made anew";
 /// Bytes before the ids.
@@ -81,6 +81,8 @@ struct Description {
     width: Width,
     /// Of the training text, and of the validation text.
     sizes: [Size; 2],
+    /// The SHA-256 of the ids.
+    ids: [u8; 32],
 }
 
 /// Encodes texts into a file that appears under its name when it is complete.
@@ -108,7 +110,9 @@ pub fn write(path: &Path, origin: Origin, tokenizer: &Tokenizer, spans: [Span; 2
     file.write_all(&[0; HEADER]).map_err(failed)?;
     let width = Width::of(tokenizer.len());
     let sizes = encode::into_file(tokenizer, spans, file.as_file(), width, &failed)?;
+    let map = ids::map(file.as_file()).map_err(failed)?;
     let description = Description {
+        ids: Hash::hash(&map[HEADER..]),
         origin,
         tokenizer: tokenizer.to_json(),
         width,
@@ -137,6 +141,11 @@ fn header(description: &[u8]) -> Vec<u8> {
 /// [`Error::TokenCache`] for a file that is none, is damaged, or is of other texts or settings;
 /// [`Error::Read`].
 pub fn read(path: &Path, origin: &Origin) -> Result<(Tokenizer, [Part; 2])> {
+    // To open a pipe would wait for who writes.
+    let metadata = std::fs::metadata(path).map_err(Error::read(path))?;
+    if !metadata.is_file() {
+        return Err(refused(path, NO_CACHE.to_owned()));
+    }
     let mut file = File::open(path).map_err(Error::read(path))?;
     let len = file.metadata().map_err(Error::read(path))?.len();
     let description = read_description(&mut file, len)
@@ -150,7 +159,16 @@ pub fn read(path: &Path, origin: &Origin) -> Result<(Tokenizer, [Part; 2])> {
     let tokenizer = Tokenizer::from_json(description.tokenizer.as_bytes());
     let tokenizer = tokenizer.map_err(|what| refused(path, what))?;
     let map = ids::map(&file).map_err(Error::read(path))?;
+    let [train, valid] = description.sizes.map(|size| size.ids as usize);
+    let end = HEADER + (train + valid) * description.width.bytes();
+    let whole = map
+        .get(HEADER..end)
+        .is_some_and(|ids| Hash::hash(ids) == description.ids);
     let parts = ids::parts(map, HEADER, description.width, description.sizes);
+    let vocab = tokenizer.len();
+    if !whole || !parts.iter().all(|part| part.ids.view().are_below(vocab)) {
+        return Err(refused(path, DAMAGED.to_owned()));
+    }
     Ok((tokenizer, parts))
 }
 

@@ -127,6 +127,18 @@ impl<'a> Ids<'a> {
         }
     }
 
+    /// Is every one of them below `vocab`?
+    pub fn are_below(self, vocab: usize) -> bool {
+        let is_below = |id: u32| (id as usize) < vocab;
+        match self {
+            Ids::Memory(ids) => ids.iter().all(|id| is_below(*id)),
+            Ids::Two(ids) => ids
+                .iter()
+                .all(|id| is_below(u16::from_le_bytes(*id).into())),
+            Ids::Four(ids) => ids.iter().all(|id| is_below(u32::from_le_bytes(*id))),
+        }
+    }
+
     /// All of them, in order.
     pub fn to_vec(self) -> Vec<u32> {
         match self {

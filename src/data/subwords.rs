@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::encode::Failure;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// Such a library call encodes a piece of text as a whole, so a text is cut into pieces: at the first
 /// line's end behind so many bytes …
@@ -25,6 +26,20 @@ pub struct Subwords {
     unknown: Option<u32>,
 }
 
+/// What of its file the library does not tell.
+#[derive(Deserialize)]
+struct File {
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    unk_id: Option<u32>,
+}
+
 impl PartialEq for Subwords {
     fn eq(&self, other: &Self) -> bool {
         self.json == other.json
@@ -32,11 +47,11 @@ impl PartialEq for Subwords {
 }
 
 impl Subwords {
-    /// A tokenizer from the content of its file, as text and as `value`.
+    /// A tokenizer from the content of its file.
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub fn from_json(json: &[u8], value: &Value) -> Result<Self, String> {
+    pub fn from_json(json: &[u8]) -> Result<Self, String> {
         let mut tokenizer =
             tokenizers::Tokenizer::from_bytes(json).map_err(|e| format!("not a tokenizer: {e}"))?;
         // They are for sentences of one length.
@@ -46,13 +61,11 @@ impl Subwords {
             .map_err(|e| e.to_string())?;
         let last = tokenizer.get_vocab(true).into_values().max();
         let last = last.ok_or("a tokenizer without tokens; train it first")?;
-        let model = &value["model"];
+        let File { model } = json::parse(json)?;
         // Unigram models give its id, others its text.
-        let unknown = match model["unk_token"].as_str() {
+        let unknown = match &model.unk_token {
             Some(token) => tokenizer.token_to_id(token),
-            None => model["unk_id"]
-                .as_u64()
-                .and_then(|id| u32::try_from(id).ok()),
+            None => model.unk_id,
         };
         Ok(Subwords {
             tokenizer: Arc::new(tokenizer),
@@ -296,7 +309,7 @@ mod tests {
         ] {
             let json = vocabulary.to_json();
             let bytes = json.to_string();
-            let library = Subwords::from_json(bytes.as_bytes(), &json).unwrap();
+            let library = Subwords::from_json(bytes.as_bytes()).unwrap();
             let text = "the the\n";
             let mut ids = Vec::new();
             library.encode(vec![text], &mut ids).unwrap();

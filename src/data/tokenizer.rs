@@ -43,14 +43,13 @@ impl Tokenizer {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
-        let value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-        match Vocabulary::from_json(&value)? {
+        match Vocabulary::from_json(json)? {
             Some(vocabulary) => Ok(Tokenizer::Vocabulary(vocabulary)),
             #[cfg(feature = "tokenizers")]
-            None => Subwords::from_json(json, &value).map(Tokenizer::Subwords),
+            None => Subwords::from_json(json).map(Tokenizer::Subwords),
             #[cfg(not(feature = "tokenizers"))]
             None => Err(
-                "not a tokenizer of bptt's own characters or words, by its normalizer, pre_tokenizer, added_tokens or model; for other kinds build bptt with the cargo feature `tokenizers`: cargo install --path . --features tokenizers"
+                "not a tokenizer of bptt's own characters or words, by its normalizer, pre_tokenizer, added_tokens or model; for other kinds build bptt with the cargo feature `tokenizers`: cargo install --locked --path . --features tokenizers"
                     .to_owned(),
             ),
         }

@@ -1,13 +1,15 @@
 //! Which token has which id. Saved in the format of Hugging Face's tokenizers (a WordLevel model),
 //! so that other programs read it as well.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::count::{CharacterSet, WordCounts};
 use crate::error::Result;
+use crate::json;
 
 /// Stands for every word that is not in the vocabulary.
 pub const UNKNOWN: &str = "<unk>";
@@ -171,32 +173,23 @@ impl Vocabulary {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub fn from_json(json: &Value) -> Result<Option<Self>, String> {
-        // What comes before and after the vocabulary must be the same too, or ids would be others.
-        let same = |level: &Level| {
-            let ours = pipeline(*level);
-            let [theirs, ours_model] = [json, &ours].map(|json| &json["model"]);
-            let steps = ["normalizer", "pre_tokenizer"];
-            steps.iter().all(|step| json[step] == ours[step])
-                && ["type", "unk_token"]
-                    .iter()
-                    .all(|key| theirs[key] == ours_model[key])
-                && json["added_tokens"].as_array().is_none_or(Vec::is_empty)
-        };
-        let Some(level) = [Level::Char, Level::Word].into_iter().find(same) else {
+    pub fn from_json(json: &[u8]) -> Result<Option<Self>, String> {
+        let file: TokenizerJson = json::parse(json)?;
+        let Some(level) = file.level() else {
             return Ok(None);
         };
-        let vocab = json["model"]["vocab"].as_object();
-        let vocab = vocab.ok_or("model.vocab is not an object of tokens and ids")?;
+        let vocab = file.model.and_then(|model| model.vocab);
+        let vocab = vocab.ok_or("model.vocab is missing")?;
+        let Ids(vocab) =
+            json::parse(vocab.get().as_bytes()).map_err(|what| format!("model.vocab: {what}"))?;
         let mut tokens = vec![None; vocab.len()];
+        let last = vocab.len().saturating_sub(1);
         for (token, id) in vocab {
-            let slot = id
-                .as_u64()
-                .and_then(|id| tokens.get_mut(usize::try_from(id).ok()?));
-            match slot {
-                Some(slot @ None) => *slot = Some(token.clone()),
+            let slot = id.get().parse().ok();
+            match slot.and_then(|id: usize| tokens.get_mut(id)) {
+                Some(slot @ None) => *slot = Some(token),
                 _ => {
-                    let last = vocab.len().saturating_sub(1);
+                    let id: String = id.get().chars().take(20).collect();
                     return Err(format!(
                         "model.vocab: the id of {token:?} is {id}; ids must be 0 to {last}, each once"
                     ));
@@ -209,6 +202,78 @@ impl Vocabulary {
             return Err("model.vocab is empty".to_owned());
         }
         Ok(Some(Vocabulary::new(level, tokens)))
+    }
+}
+
+/// Bytes of the longest steps of a `tokenizer.json` that could be ours.
+const LONGEST_STEP: usize = 1 << 10;
+
+/// What of a `tokenizer.json` decides which id a token has. Steps stay as they are written: those of
+/// others may be of any size.
+#[derive(Deserialize)]
+struct TokenizerJson<'a> {
+    #[serde(borrow, default)]
+    normalizer: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pre_tokenizer: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    added_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    model: Option<ModelJson<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ModelJson<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    unk_token: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    vocab: Option<&'a RawValue>,
+}
+
+/// Ids as they are written, by token.
+#[derive(Deserialize)]
+struct Ids<'a>(
+    #[serde(borrow, deserialize_with = "json::distinct")] BTreeMap<String, &'a RawValue>,
+);
+
+impl TokenizerJson<'_> {
+    /// The level of ours whose steps are the same. What comes before and after the vocabulary must
+    /// be, or ids would be others.
+    fn level(&self) -> Option<Level> {
+        let value = |step: Option<&RawValue>| match step {
+            None => Some(Value::Null),
+            Some(step) if step.get().len() > LONGEST_STEP => None,
+            Some(step) => serde_json::from_str(step.get()).ok(),
+        };
+        let model = self.model.as_ref();
+        let of_model = [model.and_then(|m| m.kind), model.and_then(|m| m.unk_token)];
+        let theirs = [
+            self.normalizer,
+            self.pre_tokenizer,
+            of_model[0],
+            of_model[1],
+        ]
+        .map(value);
+        let added = value(self.added_tokens)?;
+        if !added.as_array().is_none_or(Vec::is_empty) {
+            return None;
+        }
+        [Level::Char, Level::Word].into_iter().find(|level| {
+            let ours = pipeline(*level);
+            let model = &ours["model"];
+            let steps = [
+                &ours["normalizer"],
+                &ours["pre_tokenizer"],
+                &model["type"],
+                &model["unk_token"],
+            ];
+            steps
+                .iter()
+                .zip(&theirs)
+                .all(|(ours, theirs)| theirs.as_ref() == Some(*ours))
+        })
     }
 }
 
@@ -295,14 +360,16 @@ mod tests {
         for vocabulary in [&words, &Vocabulary::of_characters("x\"\\\n\0")] {
             let json = vocabulary.to_json();
             assert_eq!(
-                Vocabulary::from_json(&json).unwrap().as_ref(),
+                Vocabulary::from_json(json.to_string().as_bytes())
+                    .unwrap()
+                    .as_ref(),
                 Some(vocabulary)
             );
         }
         let mut json = words.to_json();
         for id in [json!(1), json!(3), json!(-1), json!("0")] {
             json["model"]["vocab"]["b"] = id;
-            let error = Vocabulary::from_json(&json).unwrap_err();
+            let error = Vocabulary::from_json(json.to_string().as_bytes()).unwrap_err();
             assert!(error.contains("ids must be 0 to 2"), "{error}");
         }
     }
@@ -324,7 +391,11 @@ mod tests {
         ] {
             let mut json = ours.clone();
             json[step] = other;
-            assert_eq!(Vocabulary::from_json(&json), Ok(None), "{step}");
+            assert_eq!(
+                Vocabulary::from_json(json.to_string().as_bytes()),
+                Ok(None),
+                "{step}"
+            );
         }
     }
 }

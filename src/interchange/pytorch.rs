@@ -60,6 +60,7 @@ pub fn read(bytes: &[u8], renames: &[Rename]) -> Result<Imported, String> {
         file,
     };
     let size = tensors.size()?;
+    size.check().map_err(|e| e.to_string())?;
     let weights = Weights::from_pytorch(&size, |name, shape| tensors.values(name, shape))?;
     Ok(Imported {
         weights,
@@ -114,7 +115,8 @@ impl PyTorch<'_> {
         let (vocab, embedding) = self.matrix("encoder.weight")?;
         let (rows, hidden) = self.matrix("rnn.weight_hh_l0")?;
         let gated = [("a GRU", 3), ("an LSTM", 4)];
-        if let Some((cell, _)) = gated.iter().find(|(_, gates)| rows == gates * hidden) {
+        let is_of = |gates| rows > 0 && Some(rows) == hidden.checked_mul(gates);
+        if let Some((cell, _)) = gated.iter().find(|(_, gates)| is_of(*gates)) {
             return Err(format!(
                 "rnn.weight_hh_l0 is [{rows}, {hidden}], as of {cell}; supported is {SUPPORTED}"
             ));

@@ -15,6 +15,8 @@ use crate::train::Event;
 
 /// How the names of event files begin; the time in seconds follows, by which TensorBoard sorts.
 const PREFIX: &str = "events.out.tfevents.";
+/// The largest number of as many digits as names have.
+const LAST_SECOND: u64 = 9_999_999_999;
 /// What the first event of a file says.
 const VERSION: &str = "brain.Event:2";
 
@@ -149,7 +151,9 @@ fn next_name(run: &Path) -> Result<String> {
         let name = entry.map_err(Error::read(run))?.file_name();
         let time = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
         let time = time.and_then(|rest| rest.split('.').next()?.parse::<u64>().ok());
-        second = second.max(time.map_or(0, |time| time.saturating_add(1)));
+        // A name that is not of a time that comes has no say.
+        let time = time.filter(|time| *time < LAST_SECOND);
+        second = second.max(time.map_or(0, |time| time + 1));
     }
     Ok(format!("{PREFIX}{second:010}.bptt"))
 }

@@ -58,12 +58,23 @@ impl Curves {
     }
 }
 
+/// The largest number of an axis.
+const LARGEST: f64 = 1e300;
+/// The smallest part that is told apart of the largest number.
+const SMALLEST_SHARE: f64 = 1e-9;
+
 /// The lowest and the highest of `values`; 0 and 1 where that is no range.
 pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let finite = values.filter(|value| value.is_finite());
     let start = (f64::INFINITY, f64::NEG_INFINITY);
     let (lowest, highest) = finite.fold(start, |(l, h), value| (l.min(value), h.max(value)));
-    if lowest < highest {
+    // What no picture can show is cut off; what it cannot tell from a constant is one.
+    let [lowest, highest] = [lowest, highest].map(|value| match value.is_finite() {
+        true => value.clamp(-LARGEST, LARGEST),
+        false => value,
+    });
+    let largest = lowest.abs().max(highest.abs());
+    if highest - lowest > (SMALLEST_SHARE * largest).max(1.0 / LARGEST) {
         (lowest, highest)
     } else if lowest.is_finite() {
         // A constant stands in the middle.

@@ -178,6 +178,8 @@ impl Panel<'_> {
         let mut named = false;
         for line in self.lines {
             let points = line.points.into_iter().filter(|p| p.1.is_finite());
+            // What lies far outside of the axis has no place in pixels.
+            let points = points.map(|(at, value)| (at, value.clamp(lowest, highest)));
             let points: Curve = points.collect();
             if points.is_empty() {
                 continue;

@@ -17,7 +17,7 @@ pub fn in_characters(runs: &[(String, Curves)]) -> String {
     let (lowest, highest) = range(curves().map(|p| p.1));
     let column = |step: f64| (step / last_step * (WIDTH - 1) as f64).round() as usize;
     let row = |loss: f64| {
-        let share = (highest - loss) / (highest - lowest);
+        let share = ((highest - loss) / (highest - lowest)).clamp(0.0, 1.0);
         (share * (HEIGHT - 1) as f64).round() as usize
     };
     let mut field = vec![[' '; WIDTH]; HEIGHT];

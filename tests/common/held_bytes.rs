@@ -1,15 +1,26 @@
-//! The bytes of heap memory that this thread has allocated and not freed.
+//! The bytes of heap memory that work on this thread takes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
+    /// What is allocated and not freed, and the most that was since the peak was last reset. Of this
+    /// thread: tests run in parallel, each in its own.
+    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
-/// By this thread: tests run in parallel, each in its own.
-pub fn held_bytes() -> isize {
-    HELD.get()
+/// The bytes that are still held after some work, and the most that were held during it.
+pub fn held_bytes<T>(work: impl FnOnce() -> T) -> (T, isize, isize) {
+    let (before, _) = HELD.get();
+    HELD.set((before, before));
+    let done = work();
+    let (after, peak) = HELD.get();
+    (done, after - before, peak - before)
+}
+
+fn count(bytes: isize) {
+    let (held, peak) = HELD.get();
+    HELD.set((held + bytes, peak.max(held + bytes)));
 }
 
 struct Counting;
@@ -21,13 +32,19 @@ static COUNTING: Counting = Counting;
 // allocates nor has a destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.set(HELD.get() + layout.size() as isize);
+        count(layout.size() as isize);
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.set(HELD.get() - layout.size() as isize);
+        count(-(layout.size() as isize));
         // SAFETY: the caller's.
         unsafe { System.dealloc(pointer, layout) }
     }

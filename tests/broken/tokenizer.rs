@@ -1,0 +1,136 @@
+//! Vocabularies that are none.
+
+use std::fs;
+
+use bptt::Result;
+use bptt::data::{Tokenizer, Vocabulary};
+use serde_json::{Value, json};
+
+use crate::mutations;
+
+/// Reads these bytes as a file.
+fn read(bytes: &[u8]) -> Result<Tokenizer> {
+    let folder = crate::folder();
+    let path = folder.path().join("tokenizer.json");
+    fs::write(&path, bytes).unwrap();
+    Tokenizer::read(&path)
+}
+
+/// A letter may be turned into another, which is another vocabulary, but a vocabulary.
+#[test]
+fn a_broken_vocabulary_is_refused_or_a_vocabulary() {
+    let words = Vocabulary::of_words("the lamp is lit\n", None).unwrap();
+    for vocabulary in [Vocabulary::of_characters("the lamp\n\u{1d518}\""), words] {
+        let sound = vocabulary.to_json().to_string();
+        let (mut refused, mut other) = (0, 0);
+        for (what, broken) in mutations(sound.as_bytes()) {
+            match read(&broken) {
+                Ok(tokenizer) => {
+                    assert_eq!(tokenizer.len(), vocabulary.len(), "{what}");
+                    let again = Tokenizer::from_json(tokenizer.to_json().as_bytes());
+                    assert_eq!(again, Ok(tokenizer), "{what}");
+                    other += 1;
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains("tokenizer.json: "), "{what}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        eprintln!(
+            "tokenizer.json: {} bytes, {refused} refused, {other} others",
+            sound.len()
+        );
+        assert!(refused > other);
+    }
+}
+
+#[test]
+fn lies_in_a_vocabulary_are_named() {
+    let sound = Vocabulary::of_characters("ab").to_json();
+    let with = |pointer: &str, value: Value| {
+        let mut json = sound.clone();
+        *json.pointer_mut(pointer).unwrap() = value;
+        json.to_string()
+    };
+    let text = sound.to_string();
+    let deep = "[".repeat(100_000);
+    for (broken, hint) in [
+        (
+            with("/model/vocab/a", json!(1)),
+            "model.vocab: the id of \"b\" is 1; ids must be 0 to 1",
+        ),
+        (
+            with("/model/vocab/a", json!(1u64 << 63)),
+            "the id of \"a\" is 9223372036854775808",
+        ),
+        (with("/model/vocab/a", json!(-1)), "the id of \"a\" is -1"),
+        (with("/model/vocab/a", json!(0.0)), "the id of \"a\" is 0.0"),
+        (
+            with("/model/vocab/a", json!("0")),
+            "the id of \"a\" is \"0\"",
+        ),
+        (
+            with("/model/vocab/a", json!([[0]])),
+            "the id of \"a\" is [[0]]",
+        ),
+        (with("/model/vocab", json!({})), "model.vocab is empty"),
+        (
+            with("/model/vocab", json!([0, 1])),
+            "model.vocab: invalid type: sequence",
+        ),
+        (with("/model/vocab", Value::Null), "model.vocab is missing"),
+        (with("/model", json!(7)), "invalid type: integer `7`"),
+        (
+            text.replace("\"a\":0", "\"a\":0,\"a\":1"),
+            "model.vocab: \"a\" is there twice",
+        ),
+        (
+            text.replace("\"a\":0", "\"b\":0"),
+            "model.vocab: \"b\" is there twice",
+        ),
+        (
+            text.replace("\"model\":", "\"model\":null,\"model\":"),
+            "duplicate field `model`",
+        ),
+        (
+            with("/model/vocab/a", json!(0)).replace("\"a\":0", &format!("\"a\":{deep}")),
+            "expected value",
+        ),
+        (deep.clone(), "EOF"),
+        (format!("{deep}{}", "]".repeat(100_000)), "tokenizer"),
+        (text.replace("\"a\"", "\"\\ud800\""), "hex escape"),
+        (String::new(), "EOF"),
+        ("null".to_owned(), "invalid type: null"),
+    ] {
+        let error = read(broken.as_bytes()).unwrap_err().to_string();
+        let shown = &broken[..broken.len().min(300)];
+        assert!(error.contains(hint), "{shown}: {error}");
+        assert!(
+            error.contains("tokenizer.json: ") && error.len() < 600,
+            "{error}"
+        );
+    }
+    let not_utf8 = read(&[text.as_bytes(), b"\xff"].concat()).unwrap_err();
+    assert!(
+        not_utf8.to_string().contains("tokenizer.json"),
+        "{not_utf8}"
+    );
+}
+
+/// What stands beside the vocabulary, as deep as it may be, makes it one of another kind.
+#[cfg(not(feature = "tokenizers"))]
+#[test]
+fn steps_of_any_depth_are_of_another_kind() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let text = Vocabulary::of_characters("ab").to_json().to_string();
+    for (step, ours) in [("normalizer", "null"), ("added_tokens", "[]")] {
+        let (from, to) = (format!("\"{step}\":{ours}"), format!("\"{step}\":{deep}"));
+        let error = read(text.replace(&from, &to).as_bytes()).unwrap_err();
+        assert!(
+            error.to_string().contains("--features tokenizers"),
+            "{error}"
+        );
+    }
+}
