@@ -253,7 +253,8 @@ pub enum Error {
         found: String,
     },
 
-    /// A tensor does not fit what the adapter can bind or allocate.
+    /// A tensor, or a row of one that can be cut by rows, does not fit what the adapter can bind or
+    /// allocate.
     #[error(
         "{label} needs {bytes} bytes, more than the {limit} bytes that {adapter} allows in one {what}; use a smaller model, --batch-size or --bptt"
     )]
@@ -318,7 +319,47 @@ pub enum Error {
         bytes: u64,
     },
 
-    /// The GPU or its driver reported an error, or the device was lost.
+    /// An op takes an operand in one binding only.
+    #[error(
+        "{op}: {operand} needs {bytes} bytes, more than the {limit} bytes of one binding, and cannot be cut; use a smaller model, --batch-size or --bptt, or --limits device"
+    )]
+    Unbindable {
+        /// The op.
+        op: &'static str,
+        /// The operand's name in the op's contract.
+        operand: &'static str,
+        /// The bytes that it needs at once.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
+    /// A dispatch has more workgroups than the adapter's limit allows in two dimensions.
+    #[error(
+        "{kernel} needs {workgroups} workgroups, more than {limit} in each of two dimensions; use a smaller model, --batch-size or --bptt"
+    )]
+    Grid {
+        /// The kernel.
+        kernel: &'static str,
+        /// Its workgroups.
+        workgroups: usize,
+        /// The most in each dimension.
+        limit: u32,
+    },
+
+    /// The device was lost: its driver was reset or updated, it hung, or was taken away. Nothing on
+    /// it can be used any more.
+    #[error(
+        "the device was lost: {device}: {message}; start again, or train with --on-device-lost retry"
+    )]
+    DeviceLost {
+        /// The adapter.
+        device: String,
+        /// What wgpu or the driver said.
+        message: String,
+    },
+
+    /// The GPU or its driver reported an error.
     #[error("{device}: {message}")]
     Device {
         /// The adapter.

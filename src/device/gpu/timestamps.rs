@@ -159,7 +159,7 @@ impl Stopwatch for Gpu {
             Clock::Wall | Clock::WallWaiting => self.finish()?,
         }
         self.timer.current = Some(Current {
-            dispatches_before: self.recorder.dispatches(),
+            dispatches_before: self.dispatches(),
             kernels: Vec::new(),
         });
         Ok(())
@@ -171,7 +171,7 @@ impl Stopwatch for Gpu {
         };
         let lap = Lap {
             seconds: None,
-            dispatches: self.recorder.dispatches() - current.dispatches_before,
+            dispatches: self.dispatches() - current.dispatches_before,
             kernels: current.kernels,
         };
         match self.clock() {
