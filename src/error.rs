@@ -271,17 +271,17 @@ pub enum Error {
         adapter: String,
     },
 
-    /// Everything together does not fit the memory that is left.
-    #[error(
-        "this run needs {plan}, but {device} has {available:.1} MiB available; use a smaller --nhid, --emsize, --batch-size or --bptt"
-    )]
+    /// Everything together does not fit the memory that is left, or something the device's limits.
+    #[error("this run needs {plan}, but {device} {why}; {ways}")]
     DoesNotFit {
         /// The sum by purpose.
         plan: String,
-        /// Mebibytes that are left.
-        available: f64,
         /// The device.
         device: String,
+        /// What it has too little of.
+        why: String,
+        /// The smallest change of each size alone that would fit.
+        ways: String,
     },
 
     /// The files are complete, but not in their place.
@@ -441,6 +441,15 @@ impl Error {
     pub(crate) fn run(path: &Path, what: String) -> Error {
         let path = path.to_owned();
         Error::Run { path, what }
+    }
+
+    /// The exit code of the command line: 2 for the user's usage, 3 for a lost device, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::DeviceLost { .. } => 3,
+            _ if self.is_usage() => 2,
+            _ => 1,
+        }
     }
 
     /// Is this the user's usage rather than a failure? The command line exits with 2, not 1.

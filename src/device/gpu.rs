@@ -340,7 +340,7 @@ impl Gpu {
             self.submit()?;
         }
         let limit = self.most_workgroups();
-        let grid = grid(workgroups, limit).ok_or_else(|| Error::Grid {
+        let grid = grid(workgroups, limit).ok_or(Error::Grid {
             kernel: kernel.name,
             workgroups,
             limit,
