@@ -47,6 +47,7 @@ struct Params {
     c_batch: u32,
     k_batch: u32,
     has_bias: u32,
+    bias_offset: u32,
     accumulate: u32,
     first_workgroup: u32,
 }
@@ -203,7 +204,7 @@ fn store_one(at: u32, column: u32, sum: f32) {
     if column < params.n {
         var value = sum;
         if params.has_bias != 0u {
-            value += bias[column];
+            value += bias[params.bias_offset + column];
         }
         if params.accumulate != 0u {
             value += c[at];

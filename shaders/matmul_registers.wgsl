@@ -33,6 +33,7 @@ struct Params {
     c_batch: u32,
     k_batch: u32,
     has_bias: u32,
+    bias_offset: u32,
     accumulate: u32,
     first_workgroup: u32,
 }
@@ -117,7 +118,7 @@ fn store(row: u32, column: u32, base: u32, values: vec4<f32>) {
             let at = base + row * params.c_row + j;
             var value = values[i];
             if params.has_bias != 0u {
-                value += bias[j];
+                value += bias[params.bias_offset + j];
             }
             if params.accumulate != 0u {
                 value += c[at];

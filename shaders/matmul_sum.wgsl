@@ -13,6 +13,7 @@ struct Params {
     c_offset: u32,
     c_row: u32,
     has_bias: u32,
+    bias_offset: u32,
     accumulate: u32,
 }
 
@@ -40,7 +41,7 @@ fn main(
         sum += parts[p * len + i];
     }
     if params.has_bias != 0u {
-        sum += bias[i % params.n];
+        sum += bias[params.bias_offset + i % params.n];
     }
     if params.accumulate != 0u {
         sum += c[at];

@@ -69,8 +69,10 @@ impl Need {
 
     /// Does once what the run will do again and again.
     fn rehearse(&self, gpu: &mut Gpu) -> Result<()> {
-        let mut model = self.model(gpu)?;
+        let ids = gpu.alloc(Purpose::Tokens, "tokens", self.size.rows())?;
+        ids.whole("write_ids", "tokens")?;
         let tokens = vec![0; self.size.rows()];
+        let mut model = self.model(gpu)?;
         match &self.of {
             Use::Train(config) => {
                 let mut optimizer = train::optimizer(gpu, &model, config)?;
@@ -188,21 +190,22 @@ impl Room {
 
     /// The largest value of a size below `value` that fits.
     fn largest(&mut self, need: &Need, knob: &str, value: usize) -> Result<Option<usize>> {
-        // What a binding holds bounds sizes from above: below the bound, all fit.
-        let (mut fits, mut fails) = (0, value);
+        // The memory need not grow with each size: every value is tried. What a binding holds bounds
+        // sizes from above: below the bound, all fit.
+        let mut fitting = Vec::new();
+        for smaller in 1..value {
+            if self.lacks_memory(&need.with(knob, smaller))?.is_none() {
+                fitting.push(smaller);
+            }
+        }
+        let (mut fits, mut fails) = (0, fitting.len() + 1);
         while fails - fits > 1 {
             let middle = fits + (fails - fits) / 2;
-            match self.exceeds_limits(&need.with(knob, middle))? {
+            match self.exceeds_limits(&need.with(knob, fitting[middle - 1]))? {
                 None => fits = middle,
                 Some(_) => fails = middle,
             }
         }
-        // The memory need not grow with each size: every value is tried, from the largest down.
-        for value in (1..=fits).rev() {
-            if self.lacks_memory(&need.with(knob, value))?.is_none() {
-                return Ok(Some(value));
-            }
-        }
-        Ok(None)
+        Ok(fits.checked_sub(1).map(|last| fitting[last]))
     }
 }

@@ -67,7 +67,8 @@ impl<D: Device> Optimizer<D> {
             Rule::Momentum(settings) => State::Momentum(settings, zeros()?),
             Rule::Adam(settings) => State::Adam(settings, [zeros()?, zeros()?]),
         };
-        let partials = norm_partials(model.parameters().map(|p| p.len()));
+        // Twice as many as uncut gradients need: pieces are larger than a chunk.
+        let partials = 2 * norm_partials(model.parameters().map(|p| p.len()));
         let mut norm = device.alloc(Purpose::Scratch, "norm", 2)?;
         device.write(&mut norm, 1, &[D::Elem::from_f64(1.0)])?;
         Ok(Optimizer {

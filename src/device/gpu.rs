@@ -609,7 +609,20 @@ impl Gpu {
     }
 
     fn check_failure(&self) -> Result<()> {
+        if self.failures.is_any() {
+            // An error may be what is left of a lost device: that is told once its work has ended.
+            self.poll(wgpu::PollType::wait_indefinitely());
+        }
         self.failures.take(&self.describe()).map_or(Ok(()), Err)
+    }
+
+    /// Polls the device. wgpu panics where the driver answers that it is lost.
+    fn poll(&self, poll: wgpu::PollType) -> Option<Result<wgpu::PollStatus, wgpu::PollError>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
+        if polled.is_err() {
+            self.failures.note_loss("waiting for it failed".to_owned());
+        }
+        polled.ok()
     }
 
     /// Waits for a submission, or for all.
@@ -618,16 +631,10 @@ impl Gpu {
             submission_index,
             timeout: None,
         };
-        // wgpu panics where the driver answers a wait with the loss of the device.
-        let waited = catch_unwind(AssertUnwindSafe(|| self.device.poll(wait)));
-        if waited.is_err() {
-            self.failures.note_loss("waiting for it failed".to_owned());
+        if let Some(Err(error)) = self.poll(wait) {
+            self.failures.note(error.to_string());
         }
-        self.check_failure()?;
-        match waited {
-            Ok(Err(e)) => Err(self.device_error(e)),
-            _ => Ok(()),
-        }
+        self.check_failure()
     }
 }
 

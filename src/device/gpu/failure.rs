@@ -44,6 +44,12 @@ impl Failures {
         lock(&self.0).lost.get_or_insert(message);
     }
 
+    /// Is there anything to return?
+    pub fn is_any(&self) -> bool {
+        let reported = lock(&self.0);
+        reported.lost.is_some() || reported.error.is_some()
+    }
+
     /// What there is to return, for a device that is called `device`.
     pub fn take(&self, device: &str) -> Option<Error> {
         let mut reported = lock(&self.0);

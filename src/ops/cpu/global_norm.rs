@@ -14,15 +14,13 @@ pub fn global_norm<F: Element>(
     norm: &mut [F],
     threads: usize,
 ) -> Result<()> {
-    let lengths = || gradients.iter().map(|g| g.0.len());
-    let needed = norm_partials(lengths());
+    let needed = norm_partials(gradients.iter().map(|g| g.0.len()));
     check::at_least("global_norm", "partials", needed, partials.len())?;
-    let used = lengths().map(|len| len.div_ceil(NORM_CHUNK)).sum();
     check::at_least("global_norm", "norm", 2, norm.len())?;
-    let mut rest = &mut partials[..used];
+    let mut rest = &mut partials[..needed];
     for gradient in gradients {
         let x = gradient.0.as_slice();
-        let (partials, others) = rest.split_at_mut(x.len().div_ceil(NORM_CHUNK));
+        let (partials, others) = rest.split_at_mut(norm_partials([x.len()]));
         rest = others;
         for_each_chunk(partials, 4, x.len(), threads, |first, partials| {
             let chunks = x.chunks(NORM_CHUNK).skip(first);
@@ -31,7 +29,7 @@ pub fn global_norm<F: Element>(
             }
         });
     }
-    let total: f64 = partials[..used].iter().map(|p| p.value()).sum();
+    let total: f64 = partials[..needed].iter().map(|p| p.value()).sum();
     let length = total.sqrt();
     norm[0] = F::from_f64(length);
     norm[1] = F::from_f64(match max_norm.map(f64::from) {

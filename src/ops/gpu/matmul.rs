@@ -36,6 +36,7 @@ params! {
         c_batch: u32,
         k_batch: u32,
         has_bias: u32,
+        bias_offset: u32,
         accumulate: u32,
         first_workgroup: u32,
     }
@@ -50,6 +51,7 @@ params! {
         c_offset: u32,
         c_row: u32,
         has_bias: u32,
+        bias_offset: u32,
         accumulate: u32,
     }
 }
@@ -186,7 +188,8 @@ struct Bound {
     shape: Shape,
     a: (Buffer, Matrix),
     b: (Buffer, Matrix),
-    bias: Option<Buffer>,
+    /// The bias, and the place of its first element.
+    bias: Option<(Buffer, usize)>,
     /// C, and elements from one of its rows to the next.
     c: (Buffer, Matrix),
     c_row: usize,
@@ -296,9 +299,10 @@ fn run_block(
         c_offset: block.c.1.offset as u32,
         c_row: block.c_row as u32,
         has_bias: u32::from(block.bias.is_some()),
+        bias_offset: block.bias.as_ref().map_or(0, |bias| bias.1 as u32),
         accumulate: u32::from(block.write == Write::Accumulate),
     };
-    let bias = block.bias.as_ref().unwrap_or(&sums);
+    let bias = block.bias.as_ref().map_or(&sums, |bias| &bias.0);
     let elements = m * n;
     let work = Work::of(cut.parts * elements, (cut.parts + 2) * elements);
     let workgroups = elements.div_ceil(SUM_LANES);
@@ -329,11 +333,12 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usiz
         c_batch: c.1.batch_stride as u32,
         k_batch: k_batch as u32,
         has_bias: u32::from(block.bias.is_some()),
+        bias_offset: block.bias.as_ref().map_or(0, |bias| bias.1 as u32),
         accumulate: u32::from(block.write == Write::Accumulate),
         first_workgroup: 0,
     };
     // Without a bias, A stands in for the binding, which is not read then.
-    let bias = block.bias.as_ref().unwrap_or(&a.0);
+    let bias = block.bias.as_ref().map_or(&a.0, |bias| &bias.0);
     let aligned = is_aligned(a.1) && is_aligned(b.1) && shape.k.is_multiple_of(4);
     let switches = [!a.1.transposed, !b.1.transposed, aligned];
     let switches = (0..).zip(switches).map(|(i, on)| u32::from(on) << i).sum();

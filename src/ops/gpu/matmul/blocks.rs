@@ -114,7 +114,7 @@ impl Product<'_> {
             (buffer, bound.at(place + cols.0))
         };
         let bias = match self.bias.filter(|_| k.0 == 0) {
-            Some(bias) => Some(bias.from(("matmul", "bias"), n.0, n.1)?),
+            Some(bias) => Some(bias.range(("matmul", "bias"), n.0, n.1)?),
             None => None,
         };
         Ok(Bound {
