@@ -1,6 +1,7 @@
 // out[r, :] = table[ids[r], :]: a row of the table for each token.
 //
-// table is [V, dim], ids [rows], out [rows, dim] from out_offset on.
+// table is [tokens, dim]: the rows of the tokens from first_token on. ids is [rows], out [rows, dim]
+// from out_offset on; rows of other tokens are left alone.
 //
 // Work: one lane an element of out.
 
@@ -8,6 +9,8 @@ struct Params {
     rows: u32,
     dim: u32,
     out_offset: u32,
+    first_token: u32,
+    tokens: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,6 +28,9 @@ fn main(
 ) {
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
     if i < params.rows * params.dim {
-        out[params.out_offset + i] = table[ids[i / params.dim] * params.dim + i % params.dim];
+        let token = ids[i / params.dim] - params.first_token; // of a token before, more than there are
+        if token < params.tokens {
+            out[params.out_offset + i] = table[token * params.dim + i % params.dim];
+        }
     }
 }

@@ -1,17 +1,20 @@
-// partials[s, :] = Σ dout[r, :] over the rows r of segment s: the first of two levels of
+// partials[s, c] = Σ dout[r, first_column + c] over the rows r of segment s: the first of two levels of
 // dtable[v, :] = Σ dout[r, :] over the rows that hold token v.
 //
 // Scatter-add turned into a gather, so that no atomic is needed: positions holds the rows sorted by
 // token, and positions[starts[s] .. starts[s + 1]] is a segment of at most 32 rows of one token, in
 // ascending order, as cut by the host. There is room for `segments` of them; those not needed are
 // empty, and nothing reads their sums.
-// dout is [rows, dim], starts [segments + 1], partials [segments, dim].
+// dout is [rows, dim], starts [segments + 1], partials [segments, columns]: of as many columns from
+// first_column on as one binding has room for.
 //
 // Work: one lane an element of partials, which sums in ascending r: the order is fixed.
 
 struct Params {
     segments: u32,
     dim: u32,
+    first_column: u32,
+    columns: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -29,11 +32,11 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
-    if i >= params.segments * params.dim {
+    if i >= params.segments * params.columns {
         return;
     }
-    let segment = i / params.dim;
-    let column = i % params.dim;
+    let segment = i / params.columns;
+    let column = params.first_column + i % params.columns;
     let start = starts[segment];
     let end = starts[segment + 1u];
     if start == end {

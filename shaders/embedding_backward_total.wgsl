@@ -1,14 +1,19 @@
-// dtable[v, :] = Σ partials[s, :] over the segments s of token v; 0 where there is none: the second of
+// dtable[v, first_column + c] = Σ partials[s, c] over the segments s of token v; 0 where there is none: the second of
 // two levels.
 //
 // The segments of token v are of_token[v] .. of_token[v + 1].
-// partials is [segments, dim], of_token [V + 1], dtable [V, dim].
+// partials is [segments, columns], of the columns from first_column on, of_token [V + 1]. dtable is
+// [tokens, dim] from out_offset on: the rows of the tokens from first_token on.
 //
 // Work: one lane an element of dtable, which sums in ascending s: the order is fixed.
 
 struct Params {
-    vocab: u32,
+    tokens: u32,
     dim: u32,
+    first_token: u32,
+    first_column: u32,
+    columns: u32,
+    out_offset: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,15 +30,17 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
-    if i >= params.vocab * params.dim {
+    if i >= params.tokens * params.columns {
         return;
     }
-    let token = i / params.dim;
-    let column = i % params.dim;
+    let row = i / params.columns;
+    let column = i % params.columns;
+    let token = params.first_token + row;
     let end = of_token[token + 1u];
     var sum = 0.0;
     for (var segment = of_token[token]; segment < end; segment++) {
-        sum += partials[segment * params.dim + column];
+        sum += partials[segment * params.columns + column];
     }
-    dtable[i] = sum;
+    let at = params.out_offset + row * params.dim + params.first_column + column;
+    dtable[at] = sum;
 }

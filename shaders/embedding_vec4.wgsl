@@ -1,7 +1,8 @@
 // out[r, :] = table[ids[r], :]: a row of the table for each token. For rows of whole vec4s.
 //
-// table is [V, dim], ids [rows], out [rows, dim] from out_offset on; dim and out_offset are multiples
-// of four elements.
+// table is [tokens, dim]: the rows of the tokens from first_token on. ids is [rows], out [rows, dim]
+// from out_offset on; rows of other tokens are left alone. dim and out_offset are multiples of four
+// elements.
 //
 // Work: one lane a vec4 of out.
 
@@ -9,6 +10,8 @@ struct Params {
     rows: u32,
     dim: u32,
     out_offset: u32,
+    first_token: u32,
+    tokens: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -27,6 +30,9 @@ fn main(
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
     let across = params.dim / 4u;
     if i < params.rows * across {
-        out[params.out_offset / 4u + i] = table[ids[i / across] * across + i % across];
+        let token = ids[i / across] - params.first_token; // of a token before, more than there are
+        if token < params.tokens {
+            out[params.out_offset / 4u + i] = table[token * across + i % across];
+        }
     }
 }

@@ -2,8 +2,8 @@
 //
 //   c[i, j] = Σ_k a[i, k]·b[k, j] + bias[j] (+ c[i, j])
 //
-// op(A) is [m, k], op(B) is [k, n], C is [m, n] row-major; strides express transposition, and one
-// stride of each operand is 1. With a k_batch, matrix p of the batch is the sum over the k_batch
+// op(A) is [m, k], op(B) is [k, n], C is [m, n] row-major, c_row elements a row; strides express
+// transposition, and one stride of each operand is 1. With a k_batch, matrix p of the batch is the sum over the k_batch
 // k's from p·k_batch on: a part of a product that is cut along k (matmul_sum.wgsl adds the parts).
 //
 // Work: a workgroup computes a TILE×TILE tile of C; tiles are numbered along n first, then m, then
@@ -43,10 +43,13 @@ struct Params {
     b_col: u32,
     b_batch: u32,
     c_offset: u32,
+    c_row: u32,
     c_batch: u32,
     k_batch: u32,
     has_bias: u32,
+    bias_offset: u32,
     accumulate: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -201,7 +204,7 @@ fn store_one(at: u32, column: u32, sum: f32) {
     if column < params.n {
         var value = sum;
         if params.has_bias != 0u {
-            value += bias[column];
+            value += bias[params.bias_offset + column];
         }
         if params.accumulate != 0u {
             value += c[at];
@@ -212,7 +215,7 @@ fn store_one(at: u32, column: u32, sum: f32) {
 
 fn store(row: u32, column: u32, base: u32, sums: vec4<f32>) {
     if row < params.m {
-        let at = base + row * params.n + column;
+        let at = base + row * params.c_row + column;
         store_one(at, column, sums.x);
         store_one(at + 1u, column + 1u, sums.y);
         store_one(at + 2u, column + 2u, sums.z);
@@ -228,7 +231,7 @@ fn main(
 ) {
     let tiles_n = (params.n + TILE - 1u) / TILE;
     let tiles_m = (params.m + TILE - 1u) / TILE;
-    let tile = workgroup.x + workgroup.y * workgroups.x;
+    let tile = params.first_workgroup + workgroup.x + workgroup.y * workgroups.x;
     let matrix = tile / (tiles_n * tiles_m);
     if matrix >= params.batch {
         return;

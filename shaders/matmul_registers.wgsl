@@ -2,8 +2,8 @@
 //
 //   c[i, j] = Σ_k a[i, k]·b[k, j] + bias[j] (+ c[i, j])
 //
-// op(A) is [m, k], op(B) is [k, n], C is [m, n] row-major; strides express transposition, and one
-// stride of each operand is 1. With a k_batch, matrix p of the batch is the sum over the k_batch
+// op(A) is [m, k], op(B) is [k, n], C is [m, n] row-major, c_row elements a row; strides express
+// transposition, and one stride of each operand is 1. With a k_batch, matrix p of the batch is the sum over the k_batch
 // k's from p·k_batch on: a part of a product that is cut along k (matmul_sum.wgsl adds the parts).
 //
 // Work: one lane computes an 8×8 tile of C in sixteen named accumulators (an indexed array would
@@ -29,10 +29,13 @@ struct Params {
     b_col: u32,
     b_batch: u32,
     c_offset: u32,
+    c_row: u32,
     c_batch: u32,
     k_batch: u32,
     has_bias: u32,
+    bias_offset: u32,
     accumulate: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -112,10 +115,10 @@ fn store(row: u32, column: u32, base: u32, values: vec4<f32>) {
     for (var i = 0u; i < 4u; i++) {
         let j = column + i;
         if j < params.n {
-            let at = base + row * params.n + j;
+            let at = base + row * params.c_row + j;
             var value = values[i];
             if params.has_bias != 0u {
-                value += bias[j];
+                value += bias[params.bias_offset + j];
             }
             if params.accumulate != 0u {
                 value += c[at];
@@ -133,7 +136,7 @@ fn main(
 ) {
     let tiles_n = (params.n + TILE - 1u) / TILE;
     let tiles_m = (params.m + TILE - 1u) / TILE;
-    let tile = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    let tile = (params.first_workgroup + workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
     let matrix = tile / (tiles_n * tiles_m);
     if matrix >= params.batch {
         return;

@@ -2,7 +2,7 @@
 //
 //   c[i, j] = Σ_p parts[p, i, j] + bias[j] (+ c[i, j])
 //
-// Parts is [count, m, n], C is [m, n] row-major.
+// Parts is [count, m, n], C is [m, n] row-major, c_row elements a row.
 //
 // Work: one lane an element of C, in ascending p: the order is fixed.
 
@@ -11,7 +11,9 @@ struct Params {
     n: u32,
     count: u32,
     c_offset: u32,
+    c_row: u32,
     has_bias: u32,
+    bias_offset: u32,
     accumulate: u32,
 }
 
@@ -33,15 +35,16 @@ fn main(
     if i >= len {
         return;
     }
+    let at = params.c_offset + i / params.n * params.c_row + i % params.n;
     var sum = parts[i];
     for (var p = 1u; p < params.count; p++) {
         sum += parts[p * len + i];
     }
     if params.has_bias != 0u {
-        sum += bias[i % params.n];
+        sum += bias[params.bias_offset + i % params.n];
     }
     if params.accumulate != 0u {
-        sum += c[params.c_offset + i];
+        sum += c[at];
     }
-    c[params.c_offset + i] = sum;
+    c[at] = sum;
 }

@@ -14,6 +14,7 @@ struct Params {
     time_steps: u32,
     batch: u32,
     hidden: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,7 +48,7 @@ fn main(
 ) {
     let size = params.hidden;
     let tiles_across = (size + TILE - 1u) / TILE;
-    let tile = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    let tile = (params.first_workgroup + workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
     let row = (tile / tiles_across) * TILE;
     let column = (tile % tiles_across) * TILE;
     if row >= params.batch {

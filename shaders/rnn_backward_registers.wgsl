@@ -16,6 +16,7 @@ struct Params {
     time_steps: u32,
     batch: u32,
     hidden: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -45,7 +46,7 @@ fn main(
 ) {
     let across = params.hidden / 4u;
     let tiles_across = (across + COLUMNS - 1u) / COLUMNS;
-    let tile = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    let tile = (params.first_workgroup + workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
     let row = (tile / tiles_across) * ROWS;
     let column = (tile % tiles_across) * COLUMNS;
     if row >= params.batch {

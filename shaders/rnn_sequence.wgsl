@@ -16,6 +16,7 @@ struct Params {
     time_steps: u32,
     batch: u32,
     hidden: u32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -63,7 +64,7 @@ fn main(
     @builtin(local_invocation_index) column: u32,
 ) {
     let across = params.hidden / 4u;
-    let row = (workgroup.x + workgroup.y * workgroups.x) * ROWS;
+    let row = (params.first_workgroup + workgroup.x + workgroup.y * workgroups.x) * ROWS;
     if row >= params.batch {
         return;
     }

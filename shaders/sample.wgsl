@@ -22,6 +22,7 @@ struct Params {
     top_k: u32,
     top_p: f32,
     inverse_temperature: f32,
+    first_workgroup: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -212,7 +213,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = workgroup.x + workgroup.y * workgroups.x;
+    let row = params.first_workgroup + workgroup.x + workgroup.y * workgroups.x;
     if row >= params.rows {
         return;
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Level, Source};
-use crate::device::adapter::DeviceChoice;
+use crate::device::adapter::{DeviceChoice, LimitsChoice};
 use crate::error::{Error, Result, place, require};
 use crate::model::ModelSize;
 use crate::ops::{Adam, Momentum};
@@ -57,6 +57,17 @@ pub enum OnSaveError {
     Stop,
     /// Warn, go on, and try again at the next save.
     Continue,
+}
+
+/// The value of `--on-device-lost`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDeviceLost {
+    /// Stop.
+    #[default]
+    Stop,
+    /// Open the device again, and go on from the last checkpoint.
+    Retry,
 }
 
 /// The settings of a training run.
@@ -256,6 +267,10 @@ pub struct Config {
     /// hardware GPU if there is one, else the CPU
     #[arg(long, default_value_t, help_heading = "Run")]
     pub device: DeviceChoice,
+    /// What of a GPU is used: all that it has, or only what every GPU has (WebGPU's default limits)
+    #[arg(long, value_enum, default_value_t, help_heading = "Run")]
+    #[serde(default)]
+    pub limits: LimitsChoice,
     /// Steps between two lines of the log
     #[arg(
         long,
@@ -280,6 +295,11 @@ pub struct Config {
     #[arg(long, value_enum, default_value_t, help_heading = "Run")]
     #[serde(default)]
     pub on_save_error: OnSaveError,
+    /// When the GPU is lost (its driver was reset, or hung): stop, or open it again and go on from the
+    /// last checkpoint
+    #[arg(long, value_enum, default_value_t, help_heading = "Run")]
+    #[serde(default)]
+    pub on_device_lost: OnDeviceLost,
     /// Newest checkpoints to keep; the last and the best are kept anyway
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Run")]
     pub keep: usize,

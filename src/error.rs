@@ -253,7 +253,8 @@ pub enum Error {
         found: String,
     },
 
-    /// A tensor does not fit what the adapter can bind or allocate.
+    /// A tensor, or a row of one that can be cut by rows, does not fit what the adapter can bind or
+    /// allocate.
     #[error(
         "{label} needs {bytes} bytes, more than the {limit} bytes that {adapter} allows in one {what}; use a smaller model, --batch-size or --bptt"
     )]
@@ -270,17 +271,17 @@ pub enum Error {
         adapter: String,
     },
 
-    /// Everything together does not fit the memory that is left.
-    #[error(
-        "this run needs {plan}, but {device} has {available:.1} MiB available; use a smaller --nhid, --emsize, --batch-size or --bptt"
-    )]
+    /// Everything together does not fit the memory that is left, or something the device's limits.
+    #[error("this run needs {plan}, but {device} {why}; {ways}")]
     DoesNotFit {
         /// The sum by purpose.
         plan: String,
-        /// Mebibytes that are left.
-        available: f64,
         /// The device.
         device: String,
+        /// What it has too little of.
+        why: String,
+        /// The smallest change of each size alone that would fit.
+        ways: String,
     },
 
     /// The files are complete, but not in their place.
@@ -318,7 +319,47 @@ pub enum Error {
         bytes: u64,
     },
 
-    /// The GPU or its driver reported an error, or the device was lost.
+    /// An op takes an operand in one binding only.
+    #[error(
+        "{op}: {operand} needs {bytes} bytes, more than the {limit} bytes of one binding, and cannot be cut; use a smaller model, --batch-size or --bptt, or --limits device"
+    )]
+    Unbindable {
+        /// The op.
+        op: &'static str,
+        /// The operand's name in the op's contract.
+        operand: &'static str,
+        /// The bytes that it needs at once.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+
+    /// A dispatch has more workgroups than the adapter's limit allows in two dimensions.
+    #[error(
+        "{kernel} needs {workgroups} workgroups, more than {limit} in each of two dimensions; use a smaller model, --batch-size or --bptt"
+    )]
+    Grid {
+        /// The kernel.
+        kernel: &'static str,
+        /// Its workgroups.
+        workgroups: usize,
+        /// The most in each dimension.
+        limit: u32,
+    },
+
+    /// The device was lost: its driver was reset or updated, it hung, or was taken away. Nothing on
+    /// it can be used any more.
+    #[error(
+        "the device was lost: {device}: {message}; start again, or train with --on-device-lost retry"
+    )]
+    DeviceLost {
+        /// The adapter.
+        device: String,
+        /// What wgpu or the driver said.
+        message: String,
+    },
+
+    /// The GPU or its driver reported an error.
     #[error("{device}: {message}")]
     Device {
         /// The adapter.
@@ -400,6 +441,15 @@ impl Error {
     pub(crate) fn run(path: &Path, what: String) -> Error {
         let path = path.to_owned();
         Error::Run { path, what }
+    }
+
+    /// The exit code of the command line: 2 for the user's usage, 3 for a lost device, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::DeviceLost { .. } => 3,
+            _ if self.is_usage() => 2,
+            _ => 1,
+        }
     }
 
     /// Is this the user's usage rather than a failure? The command line exits with 2, not 1.

@@ -40,6 +40,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod evaluate;
+pub mod fit;
 pub mod generate;
 pub mod inspect;
 pub mod interchange;

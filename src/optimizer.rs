@@ -60,20 +60,21 @@ impl<D: Device> Optimizer<D> {
     /// # Errors
     /// As [`Device::alloc`].
     pub fn new(device: &mut D, model: &RnnLm<D>, rule: Rule, clip: Option<f32>) -> Result<Self> {
-        let lengths = model.parameters().map(|p| (p.name, p.len()));
-        let mut zeros = || device.alloc_group(Purpose::Optimizer, &lengths);
+        let shapes = model.parameters().map(|p| (p.name, p.shape));
+        let mut zeros = || device.alloc_group(Purpose::Optimizer, &shapes);
         let state = match rule {
             Rule::Sgd => State::Sgd,
             Rule::Momentum(settings) => State::Momentum(settings, zeros()?),
             Rule::Adam(settings) => State::Adam(settings, [zeros()?, zeros()?]),
         };
-        let partials = norm_partials(lengths.map(|(_, len)| len));
+        // Twice as many as uncut gradients need: pieces are larger than a chunk.
+        let partials = 2 * norm_partials(model.parameters().map(|p| p.len()));
         let mut norm = device.alloc(Purpose::Scratch, "norm", 2)?;
         device.write(&mut norm, 1, &[D::Elem::from_f64(1.0)])?;
         Ok(Optimizer {
             state,
             mean: None,
-            names: lengths.map(|(name, _)| name).to_vec(),
+            names: shapes.map(|(name, _)| name).to_vec(),
             steps: 0,
             rate: 0.0,
             factors: device.alloc(Purpose::Scratch, "learning rate", 3)?,
@@ -90,8 +91,8 @@ impl<D: Device> Optimizer<D> {
     /// # Errors
     /// As [`Device::alloc`].
     pub fn with_mean(mut self, device: &mut D, model: &RnnLm<D>) -> Result<Self> {
-        let lengths = model.parameters().map(|p| (p.name, p.len()));
-        self.mean = Some(device.alloc_group(Purpose::Gradients, &lengths)?);
+        let shapes = model.parameters().map(|p| (p.name, p.shape));
+        self.mean = Some(device.alloc_group(Purpose::Gradients, &shapes)?);
         Ok(self)
     }
 

@@ -176,7 +176,12 @@ pub fn plan(config: &Config, vocab: usize) -> Result<MemoryPlan> {
     Ok(planner.into_plan())
 }
 
-fn optimizer<D: Device>(device: &mut D, model: &RnnLm<D>, config: &Config) -> Result<Optimizer<D>> {
+/// What training with these settings updates `model` by.
+pub(crate) fn optimizer<D: Device>(
+    device: &mut D,
+    model: &RnnLm<D>,
+    config: &Config,
+) -> Result<Optimizer<D>> {
     let optimizer = Optimizer::new(device, model, config.rule(), config.max_norm())?;
     if config.accumulate == 1 {
         return Ok(optimizer);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use bptt::device::{Device, Gpu, Purpose, adapter};
+use bptt::device::{Device, Gpu, GpuSettings, Purpose, adapter};
 use bptt::model::{ModelSize, RnnLm};
 use bptt::ops::Ops;
 use bptt::optimizer::Optimizer;
@@ -54,14 +54,12 @@ fn a_group_beyond_the_limits_is_several_buffers() {
     let Some(mut gpu) = common::gpu() else { return };
     let first = adapter::adapters().swap_remove(0);
     // Wa alone has 48·65 elements.
-    let limits = wgpu::Limits {
-        max_storage_buffer_binding_size: 16_384,
-        ..first.limits()
-    };
-    let mut small = Gpu::open_with_limits(&first, limits).unwrap();
+    let mut settings = GpuSettings::of(&first);
+    settings.limits.max_storage_buffer_binding_size = 16_384;
+    let mut small = Gpu::open_with(&first, settings).unwrap();
     assert!(dispatches_of_an_update(&mut small, None) > 1);
     assert_eq!(trained(&mut small), trained(&mut gpu));
-    let tensors = [("fits", 1), ("does not", 5000)];
+    let tensors = [("fits", (1, 1)), ("does not", (1, 5000))];
     let error = small.alloc_group(Purpose::Weights, &tensors).unwrap_err();
     assert!(error.to_string().starts_with("does not needs 20000 bytes"));
 }
@@ -69,7 +67,7 @@ fn a_group_beyond_the_limits_is_several_buffers() {
 #[test]
 fn a_write_stays_in_its_tensor() {
     let Some(mut gpu) = common::gpu() else { return };
-    let tensors = [("a", 3), ("b", 64), ("c", 1)];
+    let tensors = [("a", (3, 1)), ("b", (64, 1)), ("c", (1, 1))];
     let mut group = gpu.alloc_group(Purpose::Scratch, &tensors).unwrap();
     for (tensor, value) in group.iter_mut().zip([1.0, 2.0, 3.0]) {
         let values = vec![value; gpu.len(tensor)];
@@ -91,7 +89,7 @@ fn a_write_stays_in_its_tensor() {
 #[test]
 fn reading_and_writing_one_group_is_reported() {
     let Some(mut gpu) = common::gpu() else { return };
-    let tensors = [("x", 5), ("y", 5)];
+    let tensors = [("x", (5, 1)), ("y", (5, 1))];
     let [x, mut y] = <[_; 2]>::try_from(gpu.alloc_group(Purpose::Scratch, &tensors).unwrap())
         .expect("two tensors");
     gpu.tanh(&x, &mut y).unwrap();

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 
-use super::on_device::{Job, on_device};
+use super::on_device::{Job, Place, on_device};
 use super::profile::table;
 use super::terminal::{print, print_json};
 use crate::bench::growth::{self, BASE, Growth};
 use crate::bench::{Report, Timing, measure, size_of_workload, workloads};
-use crate::device::adapter::DeviceChoice;
 use crate::error::{Result, require};
+use crate::fit::{Need, Use};
 use crate::model::ModelSize;
 use crate::optimizer::Rule;
 use crate::parity::Subject;
@@ -46,9 +46,8 @@ pub struct Arguments {
     /// Time steps of a window (T)
     #[arg(long, value_name = "T")]
     bptt: Option<usize>,
-    /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME
-    #[arg(long, default_value_t)]
-    device: DeviceChoice,
+    #[command(flatten)]
+    place: Place,
     /// Time steps and memory as N, T, H and V each alone double five times, instead of single ops
     #[arg(long, conflicts_with = "roofline")]
     growth: bool,
@@ -104,8 +103,7 @@ fn measure_step(arguments: &Arguments, size: ModelSize) -> Result<()> {
         let expected = "a file in a folder that exists";
         require("roofline", path.display(), there, expected)?;
     }
-    let plan = size.plan::<f32>()?;
-    let report = on_device(&arguments.device, Some(&plan), Step(size))?;
+    let report = on_device(&arguments.place, Some(&need(size)), Step(size))?;
     if let Some(path) = &arguments.roofline {
         plot::roofline(path, &report)?;
     }
@@ -116,16 +114,31 @@ fn measure_step(arguments: &Arguments, size: ModelSize) -> Result<()> {
 }
 
 fn measure_growth(arguments: &Arguments, base: ModelSize) -> Result<()> {
-    let mut plans = Vec::new();
+    let mut largest: Option<(u64, ModelSize)> = None;
     for size in growth::largest(base) {
         size.check()?;
-        plans.push(size.plan::<f32>()?);
+        let bytes = size.plan::<f32>()?.total();
+        if largest.is_none_or(|(most, _)| bytes > most) {
+            largest = Some((bytes, size));
+        }
     }
-    let largest = plans.iter().max_by_key(|plan| plan.total());
-    let growths = on_device(&arguments.device, largest, Doublings(base))?;
+    let need = largest.map(|(_, size)| Need {
+        knobs: &[],
+        ..need(size)
+    });
+    let growths = on_device(&arguments.place, need.as_ref(), Doublings(base))?;
     match arguments.json {
         true => print_json(&growths),
         false => print(&growth_table(base, &growths)),
+    }
+}
+
+/// Training by plain gradient descent.
+fn need(size: ModelSize) -> Need {
+    Need {
+        size,
+        of: Use::Train(Box::default()),
+        knobs: &["batch-size", "bptt", "nhid", "emsize", "vocab-size"],
     }
 }
 
@@ -134,7 +147,7 @@ struct Step(ModelSize);
 impl Job for Step {
     type Output = Report;
 
-    fn run<O: Subject>(self, ops: &mut O) -> Result<Report> {
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<Report> {
         measure(ops, self.0, Rule::Sgd, None, Timing::THOROUGH)
     }
 }
@@ -144,7 +157,7 @@ struct Doublings(ModelSize);
 impl Job for Doublings {
     type Output = Vec<Growth>;
 
-    fn run<O: Subject>(self, ops: &mut O) -> Result<Vec<Growth>> {
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<Vec<Growth>> {
         growth::measure(ops, self.0, GROWTH)
     }
 }

@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::on_device::{Job, on_device};
+use super::on_device::{Job, Place, on_device};
 use super::terminal::{note, print, print_json};
 use super::unknown::{Unknown, encode};
 use crate::checkpoint::Checkpoint;
 use crate::data::{Level, whole};
-use crate::device::adapter::DeviceChoice;
 use crate::error::{Error, Result, require};
 use crate::evaluate::{Dynamic, Score, Settings, default_streams, surprisals};
+use crate::fit::{Need, Use};
 use crate::model::ModelSize;
 use crate::parity::Subject;
 use crate::run;
@@ -60,9 +60,8 @@ pub struct Arguments {
     /// for the standard output, which then holds nothing else
     #[arg(long, value_name = "FILE")]
     surprisal: Option<PathBuf>,
-    /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME
-    #[arg(long, default_value_t)]
-    device: DeviceChoice,
+    #[command(flatten)]
+    place: Place,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -98,12 +97,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         ..checkpoint.config.model_size(vocabulary.len())
     };
     size.check()?;
+    let need = Need {
+        size,
+        of: Use::Evaluate {
+            dynamic: arguments.dynamic,
+        },
+        knobs: &["batch-size", "bptt"],
+    };
     let evaluation = Evaluation {
         checkpoint: &checkpoint,
         ids: &ids,
         settings,
     };
-    let nats = on_device(&arguments.device, Some(&size.plan::<f32>()?), evaluation)?;
+    let nats = on_device(&arguments.place, Some(&need), evaluation)?;
     let characters = text.chars().count() - unknown.skipped;
     let report = Report {
         score: Score::new(&nats, &ids, vocabulary.unknown(), characters),
@@ -178,7 +184,7 @@ struct Evaluation<'a> {
 impl Job for Evaluation<'_> {
     type Output = Vec<f32>;
 
-    fn run<O: Subject>(self, ops: &mut O) -> Result<Vec<f32>> {
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<Vec<f32>> {
         surprisals(ops, self.checkpoint, self.ids, &self.settings)
     }
 }

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::on_device::{Job, on_device};
+use super::on_device::{Job, Place, on_device};
 use super::terminal::{note, print};
 use super::unknown::{Unknown, encode};
 use crate::checkpoint::Checkpoint;
 use crate::data::{Decoder, Level, whole};
-use crate::device::adapter::DeviceChoice;
 use crate::error::Result;
+use crate::fit::{Need, Use};
 use crate::generate::{Generator, Sampling};
 use crate::model::ModelSize;
 use crate::ops::Choice;
@@ -68,9 +68,8 @@ pub struct Arguments {
     /// Texts to sample, all at once
     #[arg(long, value_name = "N", default_value_t = 1)]
     samples: usize,
-    /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME
-    #[arg(long, default_value_t)]
-    device: DeviceChoice,
+    #[command(flatten)]
+    place: Place,
     /// Print a JSON object a line for each text
     #[arg(long)]
     json: bool,
@@ -108,7 +107,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         time_steps: 1,
         ..checkpoint.config.model_size(checkpoint.vocabulary.len())
     };
-    on_device(&arguments.device, Some(&size.plan::<f32>()?), sample)?;
+    let need = Need {
+        size,
+        of: Use::Generate,
+        knobs: &["samples"],
+    };
+    on_device(&arguments.place, Some(&need), sample)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -133,7 +137,7 @@ pub struct Sample<'a> {
 impl Job for Sample<'_> {
     type Output = ();
 
-    fn run<O: Subject>(self, ops: &mut O) -> Result<()> {
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<()> {
         let generator = Generator::new(
             ops,
             self.checkpoint,

@@ -26,7 +26,9 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::on_device::Open;
 use self::terminal::LogFormat;
+use crate::device::{Gpu, GpuSettings};
 use crate::error::{Error, Result};
 
 /// Train recurrent language models on any GPU, or on the CPU.
@@ -53,7 +55,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success, 1 failure, 2 wrong usage; 130 interrupted by Ctrl-C, 143 asked to terminate \
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 the GPU was lost; 130 interrupted by Ctrl-C, 143 asked to terminate \
 (what was trained is saved)";
 
 const TRAIN_EXAMPLES: &str = "\
@@ -120,7 +122,7 @@ pub fn main() -> ExitCode {
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     set_up(&arguments);
-    match run(&arguments.verb, &matches) {
+    match run(&arguments.verb, &matches, &mut Gpu::open_with) {
         Ok(code) => code,
         // Who reads the output has seen enough.
         Err(Error::Output { source }) if source.kind() == ErrorKind::BrokenPipe => {
@@ -128,7 +130,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             terminal::complain(&error);
-            ExitCode::from(if error.is_usage() { 2 } else { 1 })
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -157,10 +159,34 @@ fn quieten_mesa() {
     }
 }
 
-fn run(verb: &Verb, matches: &ArgMatches) -> Result<ExitCode> {
+/// Runs a command line, the program's name first, with GPUs to train on opened by `open`. For programs
+/// that have more to do with the device than [`main`].
+///
+/// # Errors
+/// What [`main`] would print; [`Error::exit_code`] is its exit code.
+pub fn run_with(
+    arguments: &[&str],
+    open: &mut dyn FnMut(&wgpu::Adapter, GpuSettings) -> Result<Gpu>,
+) -> Result<ExitCode> {
+    let matches = Arguments::command().try_get_matches_from(arguments);
+    let matches = matches.map_err(|e| wrong_usage(&e))?;
+    let arguments = Arguments::from_arg_matches(&matches).map_err(|e| wrong_usage(&e))?;
+    terminal::set_up(arguments.quiet, arguments.log_format);
+    run(&arguments.verb, &matches, open)
+}
+
+fn wrong_usage(error: &clap::Error) -> Error {
+    Error::Config {
+        field: "command line",
+        value: error.kind().to_string(),
+        expected: error.to_string(),
+    }
+}
+
+fn run(verb: &Verb, matches: &ArgMatches, open: Open) -> Result<ExitCode> {
     let flags = matches.subcommand().map_or(matches, |(_, flags)| flags);
     match verb {
-        Verb::Train(arguments) => train::run(arguments, flags),
+        Verb::Train(arguments) => train::run(arguments, flags, open),
         Verb::Generate(arguments) => generate::run(arguments),
         Verb::Eval(arguments) => eval::run(arguments),
         Verb::Import(arguments) => import::run(arguments),

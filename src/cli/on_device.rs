@@ -1,9 +1,10 @@
 //! Opens the device that was asked for, and says which it is and why.
 
 use super::terminal::note;
-use crate::device::adapter::{self, Chosen, DeviceChoice};
-use crate::device::{Cpu, Device, Gpu, MemoryPlan, memory};
-use crate::error::Result;
+use crate::device::adapter::{self, Chosen, DeviceChoice, LimitsChoice, describe};
+use crate::device::{Cpu, Device, Gpu, GpuSettings, memory};
+use crate::error::{Error, Result};
+use crate::fit::{Need, Room};
 use crate::parity::Subject;
 
 /// Work that any device can do.
@@ -11,43 +12,96 @@ pub trait Job {
     /// What it comes to.
     type Output;
 
-    /// Does it.
-    fn run<O: Subject>(self, ops: &mut O) -> Result<Self::Output>;
+    /// Does it. After [`Job::goes_on`] it is called again, with the device opened anew.
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<Self::Output>;
+
+    /// Is it to go on after the device was lost?
+    fn goes_on(&mut self, lost: &Error) -> bool {
+        let _ = lost;
+        false
+    }
 }
 
-/// Runs `job` on the device of `choice`. With a `plan`, what does not fit the memory is refused
-/// first.
-pub fn on_device<J: Job>(
-    choice: &DeviceChoice,
-    plan: Option<&MemoryPlan>,
-    job: J,
+/// The flags that say where to run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Place {
+    /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME
+    #[arg(long, default_value_t)]
+    pub device: DeviceChoice,
+    /// What of a GPU is used: all that it has, or only what every GPU has (WebGPU's default limits)
+    #[arg(long, value_enum, default_value_t)]
+    pub limits: LimitsChoice,
+}
+
+/// How a GPU is opened: [`Gpu::open_with`], or that and more.
+pub type Open<'a> = &'a mut dyn FnMut(&wgpu::Adapter, GpuSettings) -> Result<Gpu>;
+
+/// Runs `job` at `place`. What does not fit there is refused first.
+pub fn on_device<J: Job>(place: &Place, need: Option<&Need>, job: J) -> Result<J::Output> {
+    on_opened(place, need, job, &mut Gpu::open_with)
+}
+
+/// [`on_device`], with a GPU opened by `open`: anew when it is lost, as long as the job goes on.
+pub fn on_opened<J: Job>(
+    place: &Place,
+    need: Option<&Need>,
+    mut job: J,
+    open: Open,
 ) -> Result<J::Output> {
-    match adapter::choose(choice)? {
+    let (adapter, why) = match adapter::choose(&place.device)? {
         Chosen::Cpu(why) => {
             let mut cpu = Cpu::<f32>::new();
-            announce(&cpu, why);
-            check_host(plan, &cpu)?;
-            job.run(&mut cpu)
+            announce(&cpu.describe(), why);
+            check(need, || room_of_host(cpu.describe()))?;
+            return job.run(&mut cpu);
         }
-        Chosen::Gpu(adapter, why) => {
-            let mut gpu = Gpu::open(&adapter)?;
-            announce(&gpu, why);
-            if gpu.is_software() {
-                check_host(plan, &gpu)?;
-            }
-            let done = job.run(&mut gpu);
-            for choice in gpu.choices() {
-                note(&format!("kernel: {choice}"));
-            }
-            done
+        Chosen::Gpu(adapter, why) => (adapter, why),
+    };
+    announce(&describe(&adapter.get_info()), why);
+    check(need, || room_of(&adapter, place.limits))?;
+    loop {
+        let mut gpu = open(&adapter, place.limits.settings(&adapter))?;
+        let done = job.run(&mut gpu);
+        for choice in gpu.choices() {
+            note(&format!("kernel: {choice}"));
+        }
+        match done {
+            Err(error @ Error::DeviceLost { .. }) if job.goes_on(&error) => {}
+            done => return done,
         }
     }
 }
 
-fn announce(device: &impl Device, why: &str) {
-    note(&format!("device: {} ({why})", device.describe()));
+fn announce(device: &str, why: &str) {
+    note(&format!("device: {device} ({why})"));
 }
 
-fn check_host(plan: Option<&MemoryPlan>, device: &impl Device) -> Result<()> {
-    plan.map_or(Ok(()), |plan| memory::check_host(plan, &device.describe()))
+fn check(need: Option<&Need>, room: impl FnOnce() -> Result<Room>) -> Result<()> {
+    need.map_or(Ok(()), |need| room()?.check(need))
+}
+
+fn room_of_host(device: String) -> Result<Room> {
+    Ok(Room {
+        device,
+        available: memory::host_available(),
+        rehearsal: None,
+    })
+}
+
+/// A software adapter's memory is the host's: an allocation beyond it may seem to succeed, and the
+/// process be killed when it is used.
+fn room_of(adapter: &wgpu::Adapter, limits: LimitsChoice) -> Result<Room> {
+    let available = match adapter::is_hardware(adapter) {
+        true => memory::of_adapter(adapter),
+        false => memory::host_available(),
+    };
+    let settings = GpuSettings {
+        plan_only: true,
+        ..limits.settings(adapter)
+    };
+    Ok(Room {
+        device: describe(&adapter.get_info()),
+        available,
+        rehearsal: Some(Gpu::open_with(adapter, settings)?),
+    })
 }

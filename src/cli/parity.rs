@@ -2,18 +2,16 @@
 
 use std::process::ExitCode;
 
-use super::on_device::{Job, on_device};
+use super::on_device::{Job, Place, on_device};
 use super::terminal::{print, print_json};
-use crate::device::adapter::DeviceChoice;
 use crate::error::Result;
 use crate::parity::{OpReport, Report, Subject, check_all};
 
 /// The flags of `bptt parity`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The device to check: auto, cpu, gpu, gpu:N or gpu:NAME
-    #[arg(long, default_value_t)]
-    device: DeviceChoice,
+    #[command(flatten)]
+    place: Place,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -24,7 +22,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let check = Check {
         json: arguments.json,
     };
-    let report = on_device(&arguments.device, None, check)?;
+    let report = on_device(&arguments.place, None, check)?;
     if arguments.json {
         print_json(&report)?;
     } else {
@@ -40,7 +38,7 @@ struct Check {
 impl Job for Check {
     type Output = Report;
 
-    fn run<O: Subject>(self, ops: &mut O) -> Result<Report> {
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<Report> {
         let mut printed = if self.json { Ok(()) } else { print(HEADER) };
         let report = check_all(ops, |checked| {
             if !self.json && printed.is_ok() {

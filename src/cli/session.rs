@@ -1,5 +1,6 @@
 //! A run under training: events to the terminal and the log, checkpoints into the run's folder.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::generate::{CHOICE, Sample};
@@ -9,7 +10,7 @@ use super::profile;
 use super::progress::Display;
 use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder, Weights};
-use crate::config::{Config, OnNan, OnSaveError};
+use crate::config::{Config, OnDeviceLost, OnNan, OnSaveError};
 use crate::data::{Corpus, Level};
 use crate::error::{Error, Result};
 use crate::generate::Sampling;
@@ -44,44 +45,110 @@ pub struct Session<'a> {
     pub interrupts: &'a Interrupts,
     /// Steps to profile before.
     pub profile: Option<u32>,
-    /// Where it begins.
-    pub beginning: Beginning,
+    /// Where it begins, until it has.
+    pub beginning: Option<Beginning>,
+    /// The run, once it has begun.
+    pub run: Option<Run>,
+    /// How often the device was lost.
+    pub retries: Retries,
+}
+
+/// How often the device may be lost without a checkpoint in between.
+const RETRIES: u32 = 3;
+
+/// Losses of the device since training last got on.
+#[derive(Debug, Default)]
+pub struct Retries {
+    count: u32,
+    /// The checkpoint that was the last one then.
+    last: Option<PathBuf>,
+}
+
+impl Retries {
+    /// Notes a loss with `last` as the last checkpoint; may it be tried again?
+    fn are_left(&mut self, last: Option<PathBuf>) -> bool {
+        if last != self.last {
+            self.count = 0;
+            self.last = last;
+        }
+        self.count += 1;
+        self.count <= RETRIES
+    }
+}
+
+impl Session<'_> {
+    /// Puts `trainer` where training begins, or goes on after the device was lost: what was done
+    /// since the last checkpoint is undone. Is there nothing left to do?
+    fn begin<O: Subject>(&mut self, ops: &mut O, trainer: &mut Trainer<'_, O>) -> Result<bool> {
+        let mut is_done = false;
+        match self.beginning.take() {
+            Some(Beginning::New(folder, weights)) => {
+                match first_checkpoint(ops, trainer, weights.as_ref(), self.corpus) {
+                    Ok(first) => self.run = Some(Run::create(folder, first)?),
+                    Err(error) => {
+                        self.beginning = Some(Beginning::New(folder, weights));
+                        return Err(error);
+                    }
+                }
+            }
+            Some(Beginning::Resumed(mut run, checkpoint)) => {
+                if let Err(error) = trainer.restore(ops, &checkpoint, run.path()) {
+                    self.beginning = Some(Beginning::Resumed(run, checkpoint));
+                    return Err(error);
+                }
+                is_done = trainer.is_finished() && run.is_concluded_at(trainer.progress());
+                if !is_done {
+                    run.rewind(&checkpoint)?;
+                }
+                self.run = Some(run);
+            }
+            None => {
+                if let Some(run) = &mut self.run {
+                    let path = run::last_of(run.path())?;
+                    let mut checkpoint = Checkpoint::read(&path)?;
+                    checkpoint.config = self.config.clone();
+                    trainer.restore(ops, &checkpoint, &path)?;
+                    run.rewind(&checkpoint)?;
+                }
+            }
+        }
+        Ok(is_done)
+    }
+}
+
+fn first_checkpoint<O: Subject>(
+    ops: &mut O,
+    trainer: &mut Trainer<'_, O>,
+    weights: Option<&Weights>,
+    corpus: &Corpus,
+) -> Result<Checkpoint> {
+    if let Some(weights) = weights {
+        weights.put(ops, &mut trainer.model)?;
+    }
+    trainer.checkpoint(ops, &corpus.vocabulary)
 }
 
 impl Job for Session<'_> {
     type Output = ExitCode;
 
-    fn run<O: Subject>(self, ops: &mut O) -> Result<ExitCode> {
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<ExitCode> {
         // Before the run has the device's memory.
         let profile = profile::of_twin(ops, self.config, self.corpus, self.profile)?;
         let mut trainer = Trainer::new(ops, self.config, self.corpus)?;
-        let vocabulary = &self.corpus.vocabulary;
-        let mut is_done = false;
-        let run = match self.beginning {
-            Beginning::New(folder, weights) => {
-                if let Some(weights) = weights {
-                    weights.put(ops, &mut trainer.model)?;
-                }
-                Run::create(folder, trainer.checkpoint(ops, vocabulary)?)?
-            }
-            Beginning::Resumed(mut run, checkpoint) => {
-                trainer.restore(ops, &checkpoint, run.path())?;
-                is_done = trainer.is_finished() && run.is_concluded_at(trainer.progress());
-                if !is_done {
-                    run.rewind(&checkpoint)?;
-                }
-                run
-            }
+        let is_done = self.begin(ops, &mut trainer)?;
+        let Some(run) = &mut self.run else {
+            return Ok(ExitCode::FAILURE);
         };
         if let Some(report) = profile {
             profile::write(&report, run.path())?;
+            self.profile = None;
         }
         let mut training = Training {
             trainer,
             run,
             config: self.config,
             corpus: self.corpus,
-            title: self.title,
+            title: &self.title,
             interrupts: self.interrupts,
             valid_loss: None,
             is_saved: true,
@@ -91,14 +158,46 @@ impl Job for Session<'_> {
             false => training.run(ops),
         }
     }
+
+    fn goes_on(&mut self, lost: &Error) -> bool {
+        if self.config.on_device_lost == OnDeviceLost::Stop {
+            return false;
+        }
+        let path = self.run.as_ref().map(Run::path);
+        let last = path.and_then(|path| run::last_of(path).ok());
+        let place = match &last {
+            Some(last) => last.display().to_string(),
+            None => "the beginning".to_owned(),
+        };
+        if self.retries.are_left(last) {
+            note(&format!("{lost}"));
+            note(&format!("opening it again, to go on from {place}"));
+            return true;
+        }
+        note(&format!(
+            "given up: lost {RETRIES} times more at {place}, without getting on"
+        ));
+        if let Some(path) = path {
+            note_kept(path);
+        }
+        false
+    }
+}
+
+/// Says what there is to go on from.
+fn note_kept(run: &Path) {
+    note(&format!(
+        "the last good checkpoint is kept; to go on from it: bptt train --resume {}",
+        run.display()
+    ));
 }
 
 struct Training<'a, O: Ops> {
     trainer: Trainer<'a, O>,
-    run: Run,
+    run: &'a mut Run,
     config: &'a Config,
     corpus: &'a Corpus,
-    title: String,
+    title: &'a str,
     interrupts: &'a Interrupts,
     /// The validation loss that was measured last.
     valid_loss: Option<f64>,
@@ -269,7 +368,7 @@ impl<O: Subject> Training<'_, O> {
             curve = path.join(LOSS_CURVE).display()
         ));
         let (characters, words) = SAMPLE;
-        let sample = Sample {
+        let mut sample = Sample {
             checkpoint: &self.trainer.checkpoint(ops, &self.corpus.vocabulary)?,
             prompt: "",
             prompt_ids: &[],
@@ -298,10 +397,10 @@ impl<O: Subject> Training<'_, O> {
             // The error that is reported is the one that came first.
             let _ = self.conclude("diverged");
         }
-        note(&format!(
-            "the last good checkpoint is kept; to go on from it: bptt train --resume {}",
-            self.run.path().display()
-        ));
+        let retries = self.config.on_device_lost == OnDeviceLost::Retry;
+        if !(retries && matches!(error, Error::DeviceLost { .. })) {
+            note_kept(self.run.path());
+        }
     }
 
     fn conclude(&mut self, outcome: &'static str) -> Result<()> {
@@ -318,6 +417,6 @@ impl<O: Subject> Training<'_, O> {
             valid_loss: self.valid_loss,
             best: progress.best,
         };
-        self.run.conclude(&self.title, &summary)
+        self.run.conclude(self.title, &summary)
     }
 }

@@ -7,17 +7,18 @@ use clap::ArgMatches;
 
 use super::initial::Initial;
 use super::interrupts::Interrupts;
-use super::on_device::on_device;
+use super::on_device::{Open, Place, on_opened};
 use super::profile;
-use super::session::{Beginning, Session};
+use super::session::{Beginning, Retries, Session};
 use super::settings;
 use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder, VOCABULARY};
 use crate::config::Config;
-use crate::data::{Corpus, scratch};
+use crate::data::{Corpus, Level, scratch};
 use crate::device::plan::mebibytes;
 use crate::device::{MemoryPlan, adapter};
 use crate::error::{Error, Result};
+use crate::fit::{Need, Use};
 use crate::run::{self, Run};
 use crate::train::State;
 
@@ -54,11 +55,11 @@ pub struct Arguments {
     profile: Option<u32>,
 }
 
-/// Trains, saves, and prints a sample. `matches` tells which flags were given.
-pub fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<ExitCode> {
+/// Trains, saves, and prints a sample. `matches` tells which flags were given, `open` opens a GPU.
+pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<ExitCode> {
     let given = &arguments.config;
     if let Some(path) = &arguments.resume {
-        return resume(arguments, path, matches);
+        return resume(arguments, path, matches, open);
     }
     let mut config = match &arguments.settings {
         Some(path) => settings::combine(&read_settings(path)?, given, matches)?,
@@ -71,17 +72,29 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches) -> Result<ExitCode> {
         }
         initial.check_sizes(&config)?;
     }
-    let Some((corpus, plan)) = planned(&config, initial.as_ref(), arguments.dry_run)? else {
+    let Some(corpus) = planned(&config, initial.as_ref(), arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
-    train(&config, &corpus, &plan, arguments.profile, |config| {
-        let weights = initial.map(|initial| initial.weights);
-        Ok(Beginning::New(output_folder(config)?, weights))
-    })
+    let need = need(&config, &corpus, changeable(&config));
+    train(
+        &config,
+        &corpus,
+        &need,
+        (arguments.profile, open),
+        |config| {
+            let weights = initial.map(|initial| initial.weights);
+            Ok(Beginning::New(output_folder(config)?, weights))
+        },
+    )
 }
 
 /// Goes on with the run, or the checkpoint, of `path`.
-fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<ExitCode> {
+fn resume(
+    arguments: &Arguments,
+    path: &Path,
+    matches: &ArgMatches,
+    open: Open,
+) -> Result<ExitCode> {
     let folder = match run::last_of(path)? == path {
         true => run::of_checkpoint(path),
         false => path.to_owned(),
@@ -105,7 +118,7 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
             "{path} is gone; --token-cache {path} keeps the tokens again"
         ));
     }
-    let Some((corpus, plan)) = planned(&config, None, arguments.dry_run)? else {
+    let Some(corpus) = planned(&config, None, arguments.dry_run)? else {
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(State { progress, .. }) = &checkpoint.state {
@@ -116,17 +129,14 @@ fn resume(arguments: &Arguments, path: &Path, matches: &ArgMatches) -> Result<Ex
         ));
     }
     checkpoint.config = config.clone();
-    train(&config, &corpus, &plan, arguments.profile, |_| {
+    let need = need(&config, &corpus, &[]);
+    train(&config, &corpus, &need, (arguments.profile, open), |_| {
         Ok(Beginning::Resumed(run, Box::new(checkpoint)))
     })
 }
 
-/// The text and the memory, once they have been printed; none for a dry run.
-fn planned(
-    config: &Config,
-    initial: Option<&Initial>,
-    dry_run: bool,
-) -> Result<Option<(Corpus, MemoryPlan)>> {
+/// The text, once the plan has been printed; none for a dry run.
+fn planned(config: &Config, initial: Option<&Initial>, dry_run: bool) -> Result<Option<Corpus>> {
     config.check()?;
     let corpus = Corpus::load(&config.source())?;
     if let Some(initial) = initial {
@@ -139,14 +149,14 @@ fn planned(
         note(&format!("device: {}", adapter::choose(&config.device)?));
         return Ok(None);
     }
-    Ok(Some((corpus, plan)))
+    Ok(Some(corpus))
 }
 
 fn train(
     config: &Config,
     corpus: &Corpus,
-    plan: &MemoryPlan,
-    profile: Option<u32>,
+    need: &Need,
+    (profile, open): (Option<u32>, Open),
     begin: impl FnOnce(&Config) -> Result<Beginning>,
 ) -> Result<ExitCode> {
     let session = Session {
@@ -155,9 +165,35 @@ fn train(
         title: title(config),
         interrupts: &Interrupts::catch(),
         profile,
-        beginning: begin(config)?,
+        beginning: Some(begin(config)?),
+        run: None,
+        retries: Retries::default(),
     };
-    on_device(&config.device, Some(plan), session)
+    let place = Place {
+        device: config.device.clone(),
+        limits: config.limits,
+    };
+    on_opened(&place, Some(need), session, open)
+}
+
+/// What has to fit; `knobs` are the sizes that could be others.
+fn need(config: &Config, corpus: &Corpus, knobs: &'static [&'static str]) -> Need {
+    Need {
+        size: config.model_size(corpus.vocabulary.len()),
+        of: Use::Train(Box::new(config.clone())),
+        knobs,
+    }
+}
+
+/// The sizes that a new run may have.
+fn changeable(config: &Config) -> &'static [&'static str] {
+    let words = config.level == Level::Word && config.tokenizer.is_none();
+    match (&config.init_from, words) {
+        // The others are those of the weights.
+        (Some(_), _) => &["batch-size", "bptt"],
+        (None, false) => &["batch-size", "bptt", "nhid", "emsize"],
+        (None, true) => &["batch-size", "bptt", "nhid", "emsize", "vocab-size"],
+    }
 }
 
 fn read_settings(path: &Path) -> Result<Config> {

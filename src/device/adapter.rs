@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use wgpu::{Backends, DeviceType};
 
+use super::gpu::GpuSettings;
 use crate::error::{Error, Result};
 
 /// The value of `--device`.
@@ -66,6 +67,27 @@ impl TryFrom<String> for DeviceChoice {
 
     fn try_from(s: String) -> Result<Self, String> {
         s.parse()
+    }
+}
+
+/// The value of `--limits`: what of a GPU is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitsChoice {
+    /// All that it has.
+    #[default]
+    Device,
+    /// The default limits of WebGPU, and no optional feature: what every GPU has.
+    Default,
+}
+
+impl LimitsChoice {
+    /// How `adapter` is opened.
+    pub fn settings(self, adapter: &wgpu::Adapter) -> GpuSettings {
+        match self {
+            LimitsChoice::Device => GpuSettings::of(adapter),
+            LimitsChoice::Default => GpuSettings::default_limits(),
+        }
     }
 }
 

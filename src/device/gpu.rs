@@ -1,20 +1,33 @@
 //! A GPU through wgpu: buffers, pipelines and bind groups, made once and kept.
 
 mod buffer;
+mod failure;
+mod faults;
+mod tensor;
 mod timestamps;
+mod transfer;
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter;
-use super::kernel::{Access, Kernel, Params, grid};
+use super::kernel::{Access, FIRST_WORKGROUP, Kernel, Params, exact, grid};
 use super::recorder::Recorder;
 use super::tokens::{Segments, TokenIndex};
 use super::trials::Trials;
+use super::work::{LONGEST, Recorded, Work};
 use super::{Device, Purpose, check_range};
 use crate::error::{Error, Result};
 pub(crate) use buffer::Buffer;
-use buffer::{Allocation, ByteRange, buffer_bytes, offsets_within};
+use buffer::{ALIGNMENT, Allocation, ByteRange, buffer_bytes, offsets_within};
+use failure::Failures;
+pub use faults::Fault;
+use faults::{Faults, Place};
+pub use tensor::GpuTensor;
+pub(crate) use tensor::aligned_rows;
+#[cfg(test)]
+pub(crate) use tensor::without_memory;
 use timestamps::Timer;
 
 /// Bytes of a uniform slot: every adapter aligns uniform bindings to 256 or less.
@@ -25,18 +38,45 @@ const SLOTS: u64 = 256;
 const MAX_BINDINGS: usize = 6;
 /// Most words of a parameter struct.
 const MAX_WORDS: usize = 24;
+/// Most bytes that are bound at once, whatever the adapter allows: moving them all takes a slow GPU
+/// less than a dispatch may take.
+pub const LARGEST_BINDING: u64 = 1 << 31;
 
-/// A tensor in device memory.
-#[derive(Debug)]
-pub struct GpuTensor {
-    pub(crate) buffer: Buffer,
-    len: usize,
+/// Elements of the scratch memory of ops: 2 MiB.
+pub const SCRATCH: usize = 1 << 19;
+
+/// What of an adapter is used.
+#[derive(Debug, Clone)]
+pub struct GpuSettings {
+    /// Its limits, or lower ones.
+    pub limits: wgpu::Limits,
+    /// What it has beyond what every adapter has.
+    pub features: wgpu::Features,
+    /// Seconds on a slow GPU that a dispatch, and a submission, may take: see [`Work`].
+    pub longest: f64,
+    /// Is nothing to be allocated or run? What would be is counted: [`Gpu::recorded`].
+    pub plan_only: bool,
 }
 
-impl GpuTensor {
-    /// Number of elements.
-    pub(crate) fn len(&self) -> usize {
-        self.len
+impl GpuSettings {
+    /// All that `adapter` has.
+    pub fn of(adapter: &wgpu::Adapter) -> Self {
+        GpuSettings {
+            limits: adapter.limits(),
+            features: Timer::features(adapter),
+            longest: LONGEST,
+            plan_only: false,
+        }
+    }
+
+    /// What every WebGPU adapter has: its default limits, and no optional feature.
+    pub fn default_limits() -> Self {
+        GpuSettings {
+            limits: wgpu::Limits::defaults(),
+            features: wgpu::Features::empty(),
+            longest: LONGEST,
+            plan_only: false,
+        }
     }
 }
 
@@ -44,17 +84,17 @@ impl GpuTensor {
 #[derive(Debug)]
 pub struct GpuIds {
     pub(crate) host: TokenIndex,
-    pub(crate) tokens: Buffer,
+    pub(crate) tokens: GpuTensor,
     pub(crate) index: Option<GpuIndex>,
 }
 
 /// The positions of every token, in [`Segments`].
 #[derive(Debug)]
 pub(crate) struct GpuIndex {
-    pub positions: Buffer,
+    pub positions: GpuTensor,
     pub segments: Segments,
-    pub starts: Buffer,
-    pub of_token: Buffer,
+    pub starts: GpuTensor,
+    pub of_token: GpuTensor,
 }
 
 /// A mutex's content, also after a panic elsewhere: it holds plain lists and messages.
@@ -84,6 +124,8 @@ pub struct Gpu {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
+    longest: f64,
+    plan_only: bool,
     recorder: Recorder,
     timer: Timer,
     pipelines: Vec<wgpu::ComputePipeline>,
@@ -99,30 +141,29 @@ pub struct Gpu {
     scratch: Option<GpuTensor>,
     next_id: u64,
     dropped: Arc<Mutex<Vec<u64>>>,
-    /// The first error that the device reported outside an error scope.
-    failure: Arc<Mutex<Option<String>>>,
+    failures: Failures,
+    faults: Faults,
 }
 
 impl Gpu {
-    /// Opens `adapter` with all of its limits.
+    /// Opens `adapter` with all that it has.
     ///
     /// # Errors
     /// [`Error::Device`] if the driver refuses.
     pub fn open(adapter: &wgpu::Adapter) -> Result<Self> {
-        Gpu::open_with_limits(adapter, adapter.limits())
+        Gpu::open_with(adapter, GpuSettings::of(adapter))
     }
 
-    /// Opens `adapter` with the given limits, for example `wgpu::Limits::defaults()`: what every
-    /// WebGPU adapter guarantees.
+    /// Opens `adapter` with what `settings` say of it.
     ///
     /// # Errors
     /// [`Error::Device`] if the driver refuses.
-    pub fn open_with_limits(adapter: &wgpu::Adapter, limits: wgpu::Limits) -> Result<Self> {
+    pub fn open_with(adapter: &wgpu::Adapter, settings: GpuSettings) -> Result<Self> {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bptt"),
-            required_features: Timer::features(adapter),
-            required_limits: limits.clone(),
+            required_features: settings.features,
+            required_limits: settings.limits.clone(),
             ..Default::default()
         };
         let opened = pollster::block_on(adapter.request_device(&descriptor));
@@ -130,23 +171,15 @@ impl Gpu {
             device: adapter::describe(&info),
             message: format!("the device cannot be opened: {e}"),
         })?;
-        let failure = Arc::new(Mutex::new(None));
-        let first = failure.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            lock(&first).get_or_insert_with(|| error.to_string());
-        }));
-        let first = failure.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                lock(&first).get_or_insert_with(|| format!("the device was lost: {message}"));
-            }
-        });
+        let failures = Failures::watch(&device);
         Ok(Gpu {
             device,
             queue,
-            trials: Trials::new(info.device_type != wgpu::DeviceType::Cpu),
+            trials: Trials::new(info.device_type != wgpu::DeviceType::Cpu && !settings.plan_only),
             info,
-            limits,
+            limits: settings.limits,
+            longest: settings.longest,
+            plan_only: settings.plan_only,
             recorder: Recorder::default(),
             timer: Timer::default(),
             pipelines: Vec::new(),
@@ -160,7 +193,8 @@ impl Gpu {
             scratch: None,
             next_id: 1,
             dropped: Arc::default(),
-            failure,
+            failures,
+            faults: Faults::default(),
         })
     }
 
@@ -176,7 +210,17 @@ impl Gpu {
 
     /// Dispatches recorded since the device was opened.
     pub fn dispatches(&self) -> u64 {
-        self.recorder.dispatches()
+        self.recorder.recorded().dispatches
+    }
+
+    /// What the dispatches since the device was opened come to.
+    pub fn recorded(&self) -> Recorded {
+        self.recorder.recorded()
+    }
+
+    /// The limits that it was opened with.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.limits
     }
 
     /// Bytes that are allocated on the device; [`None`] where the backend does not count them.
@@ -219,18 +263,21 @@ impl Gpu {
         self.variants.get(op).copied()
     }
 
-    /// Records one dispatch of `workgroups` workgroups of `kernel`.
+    /// Records a dispatch of `workgroups` workgroups of `kernel`, which do `work`.
     pub(crate) fn dispatch<P: Params>(
         &mut self,
         kernel: &'static Kernel,
         params: &P,
         buffers: &[&Buffer],
         workgroups: usize,
-    ) {
-        self.dispatch_switched(kernel, 0, params, buffers, workgroups);
+        work: Work,
+    ) -> Result<()> {
+        self.dispatch_switched(kernel, 0, params, buffers, workgroups, work)
     }
 
-    /// [`Gpu::dispatch`] with a setting of the kernel's switches.
+    /// [`Gpu::dispatch`] with a setting of the kernel's switches. What would take a slow GPU too long
+    /// is cut by workgroups, if the kernel can be: they do not depend on each other, so results are
+    /// the same.
     pub(crate) fn dispatch_switched<P: Params>(
         &mut self,
         kernel: &'static Kernel,
@@ -238,9 +285,73 @@ impl Gpu {
         params: &P,
         buffers: &[&Buffer],
         workgroups: usize,
-    ) {
-        if workgroups == 0 {
-            return;
+        work: Work,
+    ) -> Result<()> {
+        let mut words = [0; MAX_WORDS];
+        let given = bytemuck::cast_slice(std::slice::from_ref(params));
+        words[..given.len()].copy_from_slice(given);
+        let seconds = work.seconds_on_slow_gpu();
+        let last = kernel.fields.len().saturating_sub(1);
+        let can_be_cut = kernel.fields.last().is_some_and(|f| f.0 == FIRST_WORKGROUP);
+        let parts = if can_be_cut {
+            (seconds / self.longest).ceil()
+        } else {
+            1.0
+        };
+        let part = match parts as usize {
+            0 | 1 => workgroups,
+            parts => exact(workgroups.div_ceil(parts), self.most_workgroups()),
+        };
+        for first in (0..workgroups).step_by(part.max(1)) {
+            let count = part.min(workgroups - first);
+            if can_be_cut {
+                words[last] = first as u32;
+            }
+            let share = seconds * count as f64 / workgroups as f64;
+            self.record(
+                kernel,
+                switches,
+                &words[..given.len()],
+                buffers,
+                count,
+                share,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn most_workgroups(&self) -> u32 {
+        self.limits.max_compute_workgroups_per_dimension
+    }
+
+    /// Records one dispatch that takes a slow GPU so many seconds, after a submission of those before
+    /// it if they take too long together.
+    fn record(
+        &mut self,
+        kernel: &'static Kernel,
+        switches: u32,
+        words: &[u32],
+        buffers: &[&Buffer],
+        workgroups: usize,
+        seconds: f64,
+    ) -> Result<()> {
+        let pending = self.recorder.pending_seconds();
+        if pending > 0.0 && pending + seconds > self.longest {
+            self.submit()?;
+        }
+        let limit = self.most_workgroups();
+        let grid = grid(workgroups, limit).ok_or(Error::Grid {
+            kernel: kernel.name,
+            workgroups,
+            limit,
+        })?;
+        if self.faults.strike(Place::Dispatch) {
+            self.lose();
+        }
+        self.timer.note(kernel.name);
+        self.recorder.count(seconds);
+        if self.plan_only {
+            return Ok(());
         }
         let pipeline = self.pipeline(kernel, switches);
         let mut key = BindingKey {
@@ -251,21 +362,16 @@ impl Gpu {
         for (range, buffer) in key.buffers.iter_mut().zip(buffers) {
             *range = buffer.range;
         }
-        let words = bytemuck::cast_slice(std::slice::from_ref(params));
         key.params[..words.len()].copy_from_slice(words);
         if !self.bindings.contains_key(&key) {
             self.check_aliases(kernel, buffers);
-            let binding = self.bind(pipeline, words, buffers);
+            let binding = self.bind(pipeline, words, buffers)?;
             self.bindings.insert(key.clone(), binding);
         }
         let group = &self.bindings[&key].group;
-        self.timer.note(kernel.name);
-        self.recorder.dispatch(
-            &self.device,
-            &self.pipelines[pipeline],
-            group,
-            grid(workgroups),
-        );
+        let pipeline = &self.pipelines[pipeline];
+        self.recorder.dispatch(&self.device, pipeline, group, grid);
+        Ok(())
     }
 
     /// Keeps as a failure that `kernel` reads and writes ranges of one allocation, which wgpu tracks
@@ -278,9 +384,9 @@ impl Gpu {
             });
             if let Some(((written, _), _)) = written {
                 let name = kernel.name;
-                lock(&self.failure).get_or_insert_with(|| {
-                    format!("{name}: {read} and {written} must not be tensors of one group")
-                });
+                self.failures.note(format!(
+                    "{name}: {read} and {written} must not be tensors of one group"
+                ));
             }
         }
     }
@@ -319,8 +425,8 @@ impl Gpu {
     }
 
     /// A bind group with the parameters in a uniform slot of its own.
-    fn bind(&mut self, pipeline: usize, params: &[u32], buffers: &[&Buffer]) -> Binding {
-        let slot = self.free_slot();
+    fn bind(&mut self, pipeline: usize, params: &[u32], buffers: &[&Buffer]) -> Result<Binding> {
+        let slot = self.free_slot()?;
         let uniform = &self.uniforms[(slot / SLOTS) as usize];
         let offset = slot % SLOTS * SLOT;
         self.queue
@@ -330,12 +436,12 @@ impl Gpu {
             offset,
             size: wgpu::BufferSize::new(SLOT),
         });
-        let storage = buffers.iter().map(|b| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &b.allocation.raw,
+        let storage = buffers.iter().filter_map(|b| {
+            Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: b.allocation.raw.as_ref()?,
                 offset: b.range.offset,
                 size: wgpu::BufferSize::new(b.range.size),
-            })
+            }))
         });
         let entries: Vec<_> = std::iter::once(params)
             .chain(storage)
@@ -347,23 +453,19 @@ impl Gpu {
             layout: &self.pipelines[pipeline].get_bind_group_layout(0),
             entries: &entries,
         });
-        Binding { group, slot }
+        Ok(Binding { group, slot })
     }
 
-    fn free_slot(&mut self) -> u64 {
+    fn free_slot(&mut self) -> Result<u64> {
         if self.free_slots.is_empty() {
             let first = self.uniforms.len() as u64 * SLOTS;
-            self.uniforms
-                .push(self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("parameters"),
-                    size: SLOT * SLOTS,
-                    usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                }));
+            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+            let uniform = self.make_buffer("parameters", SLOT * SLOTS, usage)?;
+            self.uniforms.push(uniform);
             self.free_slots.extend((first..first + SLOTS).rev());
         }
         // A buffer was pushed if there was none, so there is a slot.
-        self.free_slots.pop().unwrap_or_default()
+        Ok(self.free_slots.pop().unwrap_or_default())
     }
 
     /// Forgets the bind groups of dropped buffers, which frees the buffers' memory.
@@ -392,34 +494,30 @@ impl Gpu {
         Ok(Buffer::new(&allocation, 0, bytes))
     }
 
+    /// A tensor in one buffer.
+    fn alloc_words(&mut self, label: &str, len: usize) -> Result<GpuTensor> {
+        let buffer = self.alloc_buffer(label, len)?;
+        Ok(GpuTensor::new(
+            vec![buffer],
+            len,
+            len,
+            self.largest_binding(),
+        ))
+    }
+
     fn allocate(&mut self, label: &str, bytes: u64) -> Result<Arc<Allocation>> {
         self.forget_dropped()?;
-        let (what, limit) = self.largest_buffer();
+        let limit = self.limits.max_buffer_size;
         if bytes > limit {
-            return Err(Error::TooLarge {
-                label: label.to_owned(),
-                bytes,
-                limit,
-                what,
-                adapter: self.info.name.clone(),
-            });
+            return Err(self.too_large(label, bytes, limit, "buffer"));
         }
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let raw = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_DST
-                | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
-        if pollster::block_on(scope.pop()).is_some() {
-            return Err(Error::OutOfMemory {
-                device: self.describe(),
-                label: label.to_owned(),
-                bytes,
-            });
-        }
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_DST
+            | wgpu::BufferUsages::COPY_SRC;
+        let raw = match self.plan_only {
+            true => None,
+            false => Some(self.make_buffer(label, bytes, usage)?),
+        };
         self.next_id += 1;
         Ok(Arc::new(Allocation {
             raw,
@@ -428,37 +526,80 @@ impl Gpu {
         }))
     }
 
-    /// The most bytes of a buffer that can be bound as a whole, and what sets that limit.
-    fn largest_buffer(&self) -> (&'static str, u64) {
+    fn too_large(&self, label: &str, bytes: u64, limit: u64, what: &'static str) -> Error {
+        Error::TooLarge {
+            label: label.to_owned(),
+            bytes,
+            limit,
+            what,
+            adapter: self.info.name.clone(),
+        }
+    }
+
+    /// A buffer of wgpu's.
+    fn make_buffer(
+        &mut self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
+        let failed = pollster::block_on(scope.pop()).is_some();
+        if failed || self.faults.strike(Place::Allocation) {
+            return Err(Error::OutOfMemory {
+                device: self.describe(),
+                label: label.to_owned(),
+                bytes: size,
+            });
+        }
+        Ok(buffer)
+    }
+
+    /// The most bytes that can be bound at once.
+    fn largest_binding(&self) -> u64 {
         let binding = self.limits.max_storage_buffer_binding_size;
-        let buffer = self.limits.max_buffer_size;
-        if binding <= buffer {
-            ("binding", binding)
-        } else {
-            ("buffer", buffer)
-        }
+        let bytes = binding
+            .min(self.limits.max_buffer_size)
+            .min(LARGEST_BINDING);
+        bytes / ALIGNMENT * ALIGNMENT
     }
 
-    /// Copies words to a buffer, after the work recorded so far.
-    fn upload(&mut self, buffer: &Buffer, offset: usize, bytes: &[u8]) -> Result<()> {
-        if self.recorder.is_pending() {
-            // An upload takes effect before the next submission, not between its dispatches.
-            self.submit()?;
+    /// A tensor of several buffers of whole rows, each of which can be bound.
+    fn alloc_pieces(
+        &mut self,
+        label: &str,
+        (rows, cols): (usize, usize),
+        bindable: u64,
+    ) -> Result<GpuTensor> {
+        let fitting = (bindable / 4) as usize / cols.max(1);
+        if fitting == 0 {
+            return Err(self.too_large(label, buffer_bytes(cols), bindable, "binding"));
         }
-        if !bytes.is_empty() {
-            let offset = buffer.range.offset + 4 * offset as u64;
-            self.queue
-                .write_buffer(&buffer.allocation.raw, offset, bytes);
+        let mut pieces = Vec::new();
+        for first in (0..rows).step_by(fitting) {
+            let len = fitting.min(rows - first) * cols;
+            pieces.push(self.alloc_buffer(label, len)?);
         }
-        Ok(())
+        Ok(GpuTensor::new(
+            pieces,
+            fitting * cols,
+            rows * cols,
+            bindable,
+        ))
     }
 
-    /// `len` elements of unknown content that no op keeps anything in beyond its end. Allocated at
-    /// first use and kept, if [`Gpu::put_scratch`] gives it back.
-    pub(crate) fn take_scratch(&mut self, len: usize) -> Result<GpuTensor> {
-        match self.scratch.take().filter(|scratch| scratch.len >= len) {
+    /// [`SCRATCH`] elements of unknown content that no op keeps anything in beyond its end. Allocated
+    /// at first use and kept, if [`Gpu::put_scratch`] gives it back.
+    pub(crate) fn take_scratch(&mut self) -> Result<GpuTensor> {
+        match self.scratch.take() {
             Some(scratch) => Ok(scratch),
-            None => self.alloc(Purpose::Scratch, "scratch", len),
+            None => self.alloc(Purpose::Scratch, "scratch", SCRATCH),
         }
     }
 
@@ -467,62 +608,33 @@ impl Gpu {
         self.scratch = Some(scratch);
     }
 
-    fn device_error(&self, message: impl ToString) -> Error {
-        Error::Device {
-            device: self.describe(),
-            message: message.to_string(),
-        }
-    }
-
     fn check_failure(&self) -> Result<()> {
-        match lock(&self.failure).take() {
-            Some(message) => Err(self.device_error(message.trim())),
-            None => Ok(()),
+        if self.failures.is_any() {
+            // An error may be what is left of a lost device: that is told once its work has ended.
+            self.poll(wgpu::PollType::wait_indefinitely());
         }
+        self.failures.take(&self.describe()).map_or(Ok(()), Err)
     }
 
-    /// A buffer to read `bytes` back through, kept for the next time.
-    fn staging(&mut self, bytes: u64) -> wgpu::Buffer {
-        // Taken out, and put back once it is unmapped: after a failure it may stay mapped for good.
-        if let Some(staging) = self.staging.take().filter(|s| s.size() >= bytes) {
-            return staging;
+    /// Polls the device. wgpu panics where the driver answers that it is lost.
+    fn poll(&self, poll: wgpu::PollType) -> Option<Result<wgpu::PollStatus, wgpu::PollError>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
+        if polled.is_err() {
+            self.failures.note_loss("waiting for it failed".to_owned());
         }
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
+        polled.ok()
     }
 
-    /// Copies bytes of a buffer to `out`, after all work that was submitted.
-    fn read_bytes(&mut self, buffer: &wgpu::Buffer, offset: u64, out: &mut [u8]) -> Result<()> {
-        let bytes = out.len() as u64;
-        let staging = self.staging(bytes);
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
-        self.queue.submit([encoder.finish()]);
-        let mapped = Arc::new(Mutex::new(None));
-        let result = mapped.clone();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |r| {
-            *lock(&result) = Some(r);
-        });
-        self.finish()?;
-        match lock(&mapped).take() {
-            Some(Ok(())) => {}
-            Some(Err(e)) => return Err(self.device_error(format!("reading back failed: {e}"))),
-            None => return Err(self.device_error("reading back failed: the device did not answer")),
-        }
-        let copied = match staging.get_mapped_range(0..bytes) {
-            Ok(view) => {
-                out.copy_from_slice(&view);
-                Ok(())
-            }
-            Err(e) => Err(self.device_error(format!("reading back failed: {e}"))),
+    /// Waits for a submission, or for all.
+    fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait {
+            submission_index,
+            timeout: None,
         };
-        staging.unmap();
-        self.staging = Some(staging);
-        copied
+        if let Some(Err(error)) = self.poll(wait) {
+            self.failures.note(error.to_string());
+        }
+        self.check_failure()
     }
 }
 
@@ -536,31 +648,37 @@ impl Device for Gpu {
     }
 
     fn alloc(&mut self, _: Purpose, label: &str, len: usize) -> Result<GpuTensor> {
-        let buffer = self.alloc_buffer(label, len)?;
-        Ok(GpuTensor { buffer, len })
+        self.alloc_words(label, len)
     }
 
     /// As few buffers as the adapter's limits allow. Each tensor begins at a multiple of 256 bytes;
-    /// what is between two is zero, and stays so under every op that takes groups.
+    /// what is between two is zero, and stays so under every op that takes groups. A tensor that is
+    /// larger than a binding is several buffers of whole rows.
     fn alloc_group(
         &mut self,
         _: Purpose,
-        tensors: &[(&'static str, usize)],
+        tensors: &[(&'static str, (usize, usize))],
     ) -> Result<Vec<GpuTensor>> {
-        let (_, limit) = self.largest_buffer();
+        let bindable = self.largest_binding();
+        let lengths: Vec<_> = tensors
+            .iter()
+            .map(|(_, (rows, cols))| rows * cols)
+            .collect();
         let mut group = Vec::with_capacity(tensors.len());
-        let mut rest = tensors;
-        while let [(label, _), ..] = rest {
-            let offsets = offsets_within(limit, rest);
-            let (fitting, others) = rest.split_at(offsets.len());
-            rest = others;
-            let ranges = offsets.iter().zip(fitting);
-            let ranges = ranges.map(|(offset, (_, len))| (*offset, *len, buffer_bytes(*len)));
+        while let Some(&(label, shape)) = tensors.get(group.len()) {
+            let lengths = &lengths[group.len()..];
+            if buffer_bytes(lengths[0]) > bindable {
+                group.push(self.alloc_pieces(label, shape, bindable)?);
+                continue;
+            }
+            let offsets = offsets_within(bindable, lengths);
+            let ranges = offsets.iter().zip(lengths);
+            let ranges = ranges.map(|(offset, len)| (*offset, *len, buffer_bytes(*len)));
             let end = ranges.clone().map(|(offset, _, bytes)| offset + bytes);
             let allocation = self.allocate(label, end.max().unwrap_or_default())?;
-            group.extend(ranges.map(|(offset, len, bytes)| GpuTensor {
-                buffer: Buffer::new(&allocation, offset, bytes),
-                len,
+            group.extend(ranges.map(|(offset, len, bytes)| {
+                let buffer = Buffer::new(&allocation, offset, bytes);
+                GpuTensor::new(vec![buffer], len, len, bindable)
             }));
         }
         Ok(group)
@@ -576,15 +694,15 @@ impl Device for Gpu {
         let index = if indexed {
             let segments = Segments::new(count, vocab);
             Some(GpuIndex {
-                positions: self.alloc_buffer(label, count)?,
-                starts: self.alloc_buffer(label, segments.starts.len())?,
-                of_token: self.alloc_buffer(label, segments.of_token.len())?,
+                positions: self.alloc_words(label, count)?,
+                starts: self.alloc_words(label, segments.starts.len())?,
+                of_token: self.alloc_words(label, segments.of_token.len())?,
                 segments,
             })
         } else {
             None
         };
-        let tokens = self.alloc_buffer(label, count)?;
+        let tokens = self.alloc_words(label, count)?;
         let host = TokenIndex::new(count, vocab, indexed);
         let mut ids = GpuIds {
             host,
@@ -599,12 +717,12 @@ impl Device for Gpu {
     }
 
     fn len(&self, tensor: &GpuTensor) -> usize {
-        tensor.len
+        tensor.len()
     }
 
     fn write(&mut self, tensor: &mut GpuTensor, offset: usize, data: &[f32]) -> Result<()> {
-        check_range("write", "tensor", tensor.len, offset, data.len())?;
-        self.upload(&tensor.buffer, offset, bytemuck::cast_slice(data))
+        check_range("write", "tensor", tensor.len(), offset, data.len())?;
+        self.upload(tensor, offset, bytemuck::cast_slice(data))
     }
 
     fn write_ids(&mut self, ids: &mut GpuIds, tokens: &[u32]) -> Result<()> {
@@ -622,26 +740,25 @@ impl Device for Gpu {
     }
 
     fn read_into(&mut self, tensor: &GpuTensor, offset: usize, out: &mut [f32]) -> Result<()> {
-        check_range("read", "tensor", tensor.len, offset, out.len())?;
+        check_range("read", "tensor", tensor.len(), offset, out.len())?;
         if out.is_empty() {
             return self.finish();
         }
         self.submit()?;
-        let Buffer { allocation, range } = &tensor.buffer;
-        let offset = range.offset + 4 * offset as u64;
-        self.read_bytes(&allocation.raw, offset, bytemuck::cast_slice_mut(out))
+        self.download(tensor, offset, bytemuck::cast_slice_mut(out))
     }
 
     fn submit(&mut self) -> Result<()> {
-        let submitted = self.recorder.submit(&self.device, &self.queue);
+        let oldest = self.recorder.submit(&self.queue);
         self.check_failure()?;
-        submitted.map_err(|e| self.device_error(e))
+        match oldest {
+            Some(_) => self.wait(oldest),
+            None => Ok(()),
+        }
     }
 
     fn finish(&mut self) -> Result<()> {
         self.submit()?;
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
-        self.check_failure()?;
-        polled.map(drop).map_err(|e| self.device_error(e))
+        self.wait(None)
     }
 }

@@ -1,8 +1,5 @@
 //! How much memory is left, where that can be told.
 
-use super::plan::{MemoryPlan, mebibytes};
-use crate::error::{Error, Result};
-
 /// Bytes of host memory that can be used without swapping: Linux's MemAvailable. [`None`]
 /// elsewhere.
 pub fn host_available() -> Option<u64> {
@@ -18,20 +15,34 @@ fn available(report: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// Checks that `plan` fits the host's memory, for devices that live in it: an allocation beyond
-/// it may seem to succeed, and the process be killed when it is used.
-///
-/// # Errors
-/// [`Error::DoesNotFit`] with the sum by purpose.
-pub fn check_host(plan: &MemoryPlan, device: &str) -> Result<()> {
-    match host_available() {
-        Some(available) if plan.total() > available => Err(Error::DoesNotFit {
-            plan: plan.to_string(),
-            available: mebibytes(available),
-            device: device.to_owned(),
-        }),
-        _ => Ok(()),
+/// Bytes of the adapter's own memory, where that is known: the largest heap of a Vulkan device that
+/// is not part of the host's. What of it other programs hold is not.
+pub fn of_adapter(adapter: &wgpu::Adapter) -> Option<u64> {
+    if adapter.get_info().device_type != wgpu::DeviceType::DiscreteGpu {
+        return None;
     }
+    largest_heap(adapter)
+}
+
+#[cfg(any(target_os = "linux", target_os = "windows"))]
+fn largest_heap(adapter: &wgpu::Adapter) -> Option<u64> {
+    /// VK_MEMORY_HEAP_DEVICE_LOCAL_BIT.
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: the handle is read, not changed, and lives as long as this borrow of the adapter.
+    let memory = unsafe {
+        let vulkan = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = vulkan.shared_instance().raw_instance();
+        instance.get_physical_device_memory_properties(vulkan.raw_physical_device())
+    };
+    let heaps = memory.memory_heaps.iter();
+    let heaps = heaps.take(memory.memory_heap_count as usize);
+    let local = heaps.filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0);
+    local.map(|heap| heap.size).max()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "windows")))]
+fn largest_heap(_: &wgpu::Adapter) -> Option<u64> {
+    None
 }
 
 #[cfg(test)]

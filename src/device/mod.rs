@@ -15,9 +15,10 @@ mod recorder;
 pub mod stopwatch;
 pub mod tokens;
 pub mod trials;
+pub mod work;
 
 pub use cpu::Cpu;
-pub use gpu::Gpu;
+pub use gpu::{Fault, Gpu, GpuSettings};
 pub use plan::{MemoryPlan, Planner};
 
 use crate::error::{Error, Result};
@@ -132,23 +133,24 @@ pub trait Device {
     /// A tensor of `len` zeros.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if one tensor exceeds what the adapter can bind,
+    /// [`Error::TooLarge`] if one tensor exceeds what the adapter can hold in a buffer,
     /// [`Error::OutOfMemory`] if the device has no such memory left.
     fn alloc(&mut self, purpose: Purpose, label: &str, len: usize) -> Result<Self::Tensor>;
 
-    /// Tensors of zeros, by label and length, that ops which take lists of tensors may work through
+    /// Tensors of zeros, by label, rows and columns, that ops which take lists of tensors may work through
     /// as one where the lists name them in this order. An op that writes one of them may not read
-    /// another.
+    /// another. A device may keep one that it cannot bind at once as several of whole rows.
     ///
     /// # Errors
     /// As [`Device::alloc`].
     fn alloc_group(
         &mut self,
         purpose: Purpose,
-        tensors: &[(&'static str, usize)],
+        tensors: &[(&'static str, (usize, usize))],
     ) -> Result<Vec<Self::Tensor>> {
-        let alloc = |(label, len): &(&'static str, usize)| self.alloc(purpose, label, *len);
-        tensors.iter().map(alloc).collect()
+        let tensors = tensors.iter();
+        let tensors = tensors.map(|(label, (rows, cols))| self.alloc(purpose, label, rows * cols));
+        tensors.collect()
     }
 
     /// Room for `count` token ids of a vocabulary of `vocab`. With `indexed`, positions sorted by

@@ -153,7 +153,7 @@ impl<O: Stopwatch> Device for Profiled<'_, O> {
     fn alloc_group(
         &mut self,
         purpose: Purpose,
-        tensors: &[(&'static str, usize)],
+        tensors: &[(&'static str, (usize, usize))],
     ) -> Result<Vec<O::Tensor>> {
         self.inner.alloc_group(purpose, tensors)
     }

@@ -1,17 +1,22 @@
-//! Records a step's dispatches into one compute pass, and submits it once.
+//! Records a step's dispatches into compute passes, and submits them: all at once, unless that is more
+//! work than a driver lets pass.
 
 use std::collections::VecDeque;
+
+use super::work::Recorded;
 
 /// Submissions that may be under way before the host waits for the oldest: enough to keep the
 /// device busy, few enough that queued uploads stay small.
 const IN_FLIGHT: usize = 3;
 
-/// The compute pass of the current step.
+/// The compute pass of the current submission.
 #[derive(Debug, Default)]
 pub struct Recorder {
     open: Option<(wgpu::CommandEncoder, wgpu::ComputePass<'static>)>,
     submitted: VecDeque<wgpu::SubmissionIndex>,
-    dispatches: u64,
+    /// Seconds on a slow GPU of what is recorded and not submitted; none if there is nothing.
+    pending: Option<f64>,
+    recorded: Recorded,
 }
 
 impl Recorder {
@@ -27,7 +32,22 @@ impl Recorder {
         pass.set_pipeline(pipeline);
         pass.set_bind_group(0, bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);
-        self.dispatches += 1;
+    }
+
+    /// Counts a dispatch that takes a slow GPU so many seconds.
+    pub fn count(&mut self, seconds: f64) {
+        let pending = self.pending.get_or_insert(0.0);
+        *pending += seconds;
+        let recorded = &mut self.recorded;
+        recorded.dispatches += 1;
+        recorded.seconds += seconds;
+        recorded.longest_dispatch = recorded.longest_dispatch.max(seconds);
+        recorded.longest_submission = recorded.longest_submission.max(*pending);
+    }
+
+    /// Seconds on a slow GPU of what is recorded and not submitted.
+    pub fn pending_seconds(&self) -> f64 {
+        self.pending.unwrap_or_default()
     }
 
     /// The current pass; a new one writes `timestamps` when it begins and ends.
@@ -50,34 +70,28 @@ impl Recorder {
 
     /// Is anything recorded that was not submitted?
     pub fn is_pending(&self) -> bool {
-        self.open.is_some()
+        self.open.is_some() || self.pending.is_some()
     }
 
-    /// Dispatches recorded since the device was opened.
-    pub fn dispatches(&self) -> u64 {
-        self.dispatches
+    /// What was recorded since the device was opened.
+    pub fn recorded(&self) -> Recorded {
+        self.recorded
     }
 
-    /// Submits what was recorded, as one command buffer.
-    ///
-    /// # Errors
-    /// What polling for an earlier submission said.
-    pub fn submit(
-        &mut self,
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
-    ) -> Result<(), wgpu::PollError> {
+    /// Submits what was recorded, as one command buffer. Returns the submission to wait for, if too
+    /// many are under way.
+    pub fn submit(&mut self, queue: &wgpu::Queue) -> Option<wgpu::SubmissionIndex> {
+        if self.pending.take().is_some() {
+            self.recorded.submissions += 1;
+        }
         if let Some((encoder, pass)) = self.open.take() {
             drop(pass);
             self.submitted.push_back(queue.submit([encoder.finish()]));
         }
-        while self.submitted.len() > IN_FLIGHT {
-            let oldest = self.submitted.pop_front();
-            device.poll(wgpu::PollType::Wait {
-                submission_index: oldest,
-                timeout: None,
-            })?;
+        if self.submitted.len() > IN_FLIGHT {
+            self.submitted.pop_front()
+        } else {
+            None
         }
-        Ok(())
     }
 }

@@ -137,9 +137,8 @@ impl<D: Device> Parameter<D> {
         device: &mut D,
         shapes: [(&'static str, (usize, usize)); N],
     ) -> Result<[Self; N]> {
-        let tensors = shapes.map(|(name, (rows, cols))| (name, rows * cols));
-        let values = device.alloc_group(Purpose::Weights, &tensors)?;
-        let gradients = device.alloc_group(Purpose::Gradients, &tensors)?;
+        let values = device.alloc_group(Purpose::Weights, &shapes)?;
+        let gradients = device.alloc_group(Purpose::Gradients, &shapes)?;
         let tensors = values.into_iter().zip(gradients);
         let parameters = shapes.into_iter().zip(tensors);
         let parameters = parameters.map(|((name, shape), (value, gradient))| Parameter {

@@ -441,7 +441,8 @@ pub fn embedding_partials(rows: usize, vocab: usize, dim: usize) -> usize {
 /// Elements of a gradient whose squares one partial sum of [`Ops::global_norm`] takes.
 pub const NORM_CHUNK: usize = 4096;
 
-/// Partial sums that [`Ops::global_norm`] needs for gradients of these lengths.
+/// Partial sums that [`Ops::global_norm`] needs for gradients of these lengths. Where a device keeps
+/// one as several tensors, each of them may need one more.
 pub fn norm_partials(lengths: impl IntoIterator<Item = usize>) -> usize {
     lengths.into_iter().map(|n| n.div_ceil(NORM_CHUNK)).sum()
 }

@@ -144,7 +144,7 @@ impl<'a, O: Subject> Harness<'a, O> {
 
     /// Tensors of a group: no guards, because what is behind one is the next.
     fn group(&mut self, values: &[Vec<f32>]) -> Result<Vec<Twin<O>>> {
-        let tensors: Vec<_> = values.iter().map(|v| ("parity", v.len())).collect();
+        let tensors: Vec<_> = values.iter().map(|v| ("parity", (v.len(), 1))).collect();
         let group = self.device.alloc_group(Purpose::Scratch, &tensors)?;
         let twins = values.iter().zip(group);
         let twins = twins.map(|(values, device)| self.filled(device, values, &[]));

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use super::lock;
 
 /// Bytes that every adapter lets a storage binding begin at a multiple of.
-const ALIGNMENT: u64 = 256;
+pub(super) const ALIGNMENT: u64 = 256;
 
-/// The range of an allocation that a tensor is, and that kernels see of it.
-#[derive(Debug)]
+/// The range of an allocation that a tensor, or a part of one, is, and that kernels see of it.
+#[derive(Debug, Clone)]
 pub(crate) struct Buffer {
     pub(super) allocation: Arc<Allocation>,
     pub(super) range: ByteRange,
@@ -25,7 +25,8 @@ pub(super) struct ByteRange {
 /// A wgpu buffer with a number that tells it from every other of its device.
 #[derive(Debug)]
 pub(super) struct Allocation {
-    pub raw: wgpu::Buffer,
+    /// The buffer; none where work is only planned.
+    pub raw: Option<wgpu::Buffer>,
     pub id: u64,
     /// Ids of dropped allocations, whose bind groups are to go.
     pub dropped: Arc<Mutex<Vec<u64>>>,
@@ -47,6 +48,18 @@ impl Buffer {
                 size,
             },
             allocation: allocation.clone(),
+        }
+    }
+
+    /// `size` of its bytes, from `offset` on.
+    pub(super) fn part(&self, offset: u64, size: u64) -> Self {
+        Buffer {
+            allocation: self.allocation.clone(),
+            range: ByteRange {
+                allocation: self.range.allocation,
+                offset: self.range.offset + offset,
+                size,
+            },
         }
     }
 
@@ -81,11 +94,12 @@ pub(super) fn buffer_bytes(words: usize) -> u64 {
     (words.max(1) as u64).next_multiple_of(4).saturating_mul(4)
 }
 
-/// Where the first tensors begin in a buffer of at most `limit` bytes: as many as fit, at least one.
-pub(super) fn offsets_within(limit: u64, tensors: &[(&'static str, usize)]) -> Vec<u64> {
+/// Where the first tensors of these lengths begin in a buffer of at most `limit` bytes: as many as
+/// fit, at least one.
+pub(super) fn offsets_within(limit: u64, lengths: &[usize]) -> Vec<u64> {
     let mut offsets = vec![0];
-    let mut end = tensors.first().map_or(0, |(_, len)| buffer_bytes(*len));
-    for (_, len) in tensors.iter().skip(1) {
+    let mut end = lengths.first().map_or(0, |len| buffer_bytes(*len));
+    for len in lengths.iter().skip(1) {
         let offset = end.checked_next_multiple_of(ALIGNMENT);
         match offset.and_then(|o| Some((o, o.checked_add(buffer_bytes(*len))?))) {
             Some((offset, next)) if next <= limit => {
@@ -102,16 +116,31 @@ pub(super) fn offsets_within(limit: u64, tensors: &[(&'static str, usize)]) -> V
 mod tests {
     use super::*;
 
+    impl Buffer {
+        /// A range of no buffer.
+        pub(in crate::device::gpu) fn without_memory(range: ByteRange) -> Self {
+            let allocation = Allocation {
+                raw: None,
+                id: range.allocation,
+                dropped: Arc::default(),
+            };
+            Buffer {
+                allocation: Arc::new(allocation),
+                range,
+            }
+        }
+    }
+
     #[test]
     fn a_group_is_cut_where_the_limit_is_reached() {
-        let tensors = [("a", 1), ("b", 65), ("c", 64), ("d", 1000), ("e", 1)];
+        let tensors = [1, 65, 64, 1000, 1];
         assert_eq!(offsets_within(1 << 20, &tensors), [0, 256, 768, 1024, 5120]);
-        // b ends at 256 + 272 bytes, c at 768 + 256.
+        // The second ends at 256 + 272 bytes, the third at 768 + 256.
         assert_eq!(offsets_within(528, &tensors), [0, 256]);
         assert_eq!(offsets_within(527, &tensors), [0]);
         assert_eq!(offsets_within(1024, &tensors), [0, 256, 768]);
         // What does not fit at all is refused when it is allocated.
         assert_eq!(offsets_within(100, &tensors[3..]), [0]);
-        assert_eq!(offsets_within(u64::MAX, &[("a", usize::MAX / 8); 2]), [0]);
+        assert_eq!(offsets_within(u64::MAX, &[usize::MAX / 8; 2]), [0]);
     }
 }

@@ -15,8 +15,9 @@ pub(super) struct Timer {
     /// The clock that was asked for instead of the best one.
     clock: Option<Clock>,
     queries: Option<Queries>,
-    /// Laps whose timestamps are on the device, in `queries`.
-    waiting: Vec<Lap>,
+    /// Laps whose timestamps are on the device, in `queries`, and whether these hold for all of the
+    /// lap.
+    waiting: Vec<(Lap, bool)>,
     done: Vec<Lap>,
     /// The lap under way.
     current: Option<Current>,
@@ -26,6 +27,7 @@ pub(super) struct Timer {
 #[derive(Debug)]
 struct Current {
     dispatches_before: u64,
+    submissions_before: u64,
     kernels: Vec<&'static str>,
 }
 
@@ -125,8 +127,9 @@ impl Gpu {
         self.timer.queries = Some(queries);
         let seconds_a_tick = f64::from(self.queue.get_timestamp_period()) * 1e-9;
         let waiting = self.timer.waiting.drain(..);
-        let timed = waiting.zip(ticks.chunks_exact(2)).map(|(lap, ends)| Lap {
-            seconds: Some(ends[1].saturating_sub(ends[0]) as f64 * seconds_a_tick),
+        let timed = waiting.zip(ticks.chunks_exact(2));
+        let timed = timed.map(|((lap, whole), ends)| Lap {
+            seconds: whole.then(|| ends[1].saturating_sub(ends[0]) as f64 * seconds_a_tick),
             ..lap
         });
         self.timer.done.extend(timed);
@@ -159,7 +162,8 @@ impl Stopwatch for Gpu {
             Clock::Wall | Clock::WallWaiting => self.finish()?,
         }
         self.timer.current = Some(Current {
-            dispatches_before: self.recorder.dispatches(),
+            dispatches_before: self.dispatches(),
+            submissions_before: self.recorded().submissions,
             kernels: Vec::new(),
         });
         Ok(())
@@ -171,10 +175,13 @@ impl Stopwatch for Gpu {
         };
         let lap = Lap {
             seconds: None,
-            dispatches: self.recorder.dispatches() - current.dispatches_before,
+            dispatches: self.dispatches() - current.dispatches_before,
             kernels: current.kernels,
         };
-        match self.clock() {
+        // The timestamps of a pass end with its submission, which long work is cut into several of.
+        let is_cut = self.recorded().submissions > current.submissions_before;
+        let clock = self.clock();
+        match clock {
             Clock::Timestamps => self.write_timestamp(self.next_timestamp() + 1),
             Clock::PassTimestamps => self.submit()?,
             Clock::Wall | Clock::WallWaiting => {
@@ -183,7 +190,8 @@ impl Stopwatch for Gpu {
                 return Ok(());
             }
         }
-        self.timer.waiting.push(lap);
+        let whole = clock == Clock::Timestamps || !is_cut;
+        self.timer.waiting.push((lap, whole));
         if self.timer.waiting.len() == LAPS as usize {
             self.read_timestamps()?;
         }

@@ -5,6 +5,7 @@ use crate::device::gpu::GpuTensor;
 use crate::device::groups::{lengths, runs, shared};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Write, check};
 
@@ -40,7 +41,7 @@ pub fn accumulate(
 ) -> Result<()> {
     let sums = shared(sums);
     check::like_gradients("accumulate", "sums", lengths(gradients), lengths(&sums))?;
-    for run in runs([gradients, &sums]) {
+    for run in runs("accumulate", [gradients, &sums])? {
         let params = Params {
             len: run.len as u32,
             scale: scale as f32,
@@ -48,7 +49,8 @@ pub fn accumulate(
         };
         let [gradient, sum] = &run.buffers;
         let workgroups = run.len.div_ceil(4 * LANES);
-        gpu.dispatch(&KERNEL, &params, &[gradient, sum], workgroups);
+        let work = Work::of(2 * run.len, 3 * run.len);
+        gpu.dispatch(&KERNEL, &params, &[gradient, sum], workgroups, work)?;
     }
     Ok(())
 }

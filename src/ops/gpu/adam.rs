@@ -5,6 +5,7 @@ use crate::device::gpu::GpuTensor;
 use crate::device::groups::{lengths, runs, shared};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Adam, check};
 
@@ -58,7 +59,8 @@ pub fn adam(
     check::at_least(op, "rate", 3, rate.len())?;
     check::at_least(op, "norm", 2, norm.len())?;
     let (l2, weight_decay) = settings.decays();
-    for run in runs([gradients, &first, &second, &weights]) {
+    let (rate, norm) = (rate.whole(op, "rate")?, norm.whole(op, "norm")?);
+    for run in runs(op, [gradients, &first, &second, &weights])? {
         let params = Params {
             len: run.len as u32,
             one_minus_beta1: (1.0 - settings.beta1) as f32,
@@ -68,9 +70,10 @@ pub fn adam(
             weight_decay: weight_decay as f32,
         };
         let [gradient, first, second, weights] = &run.buffers;
-        let (rate, norm) = (&rate.buffer, &norm.buffer);
         let buffers = [gradient, rate, norm, first, second, weights];
-        gpu.dispatch(&KERNEL, &params, &buffers, run.len.div_ceil(4 * LANES));
+        let workgroups = run.len.div_ceil(4 * LANES);
+        let work = Work::of(14 * run.len, 7 * run.len);
+        gpu.dispatch(&KERNEL, &params, &buffers, workgroups, work)?;
     }
     Ok(())
 }

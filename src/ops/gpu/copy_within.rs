@@ -3,6 +3,7 @@
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::ReadWrite;
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::device::{Gpu, check_range};
 use crate::error::Result;
 
@@ -43,6 +44,11 @@ pub fn copy_within(
         destination: to as u32,
         len: len as u32,
     };
-    gpu.dispatch(&KERNEL, &params, &[&tensor.buffer], len.div_ceil(LANES));
-    Ok(())
+    match tensor.whole("copy_within", "tensor") {
+        Ok(buffer) => {
+            let work = Work::of(0, 2 * len);
+            gpu.dispatch(&KERNEL, &params, &[buffer], len.div_ceil(LANES), work)
+        }
+        Err(_) => gpu.copy_through_scratch(tensor, from, to, len),
+    }
 }

@@ -4,6 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
@@ -53,11 +54,12 @@ pub fn cross_entropy(
         vocab: vocab as u32,
     };
     let buffers = [
-        &probs.buffer,
-        &targets.tokens,
-        &losses.buffer,
-        &dprobs.buffer,
+        probs.whole(op, "probs")?,
+        targets.tokens.whole(op, "targets")?,
+        losses.whole(op, "losses")?,
+        dprobs.whole(op, "dprobs")?,
     ];
-    gpu.dispatch(&KERNEL, &params, &buffers, probs.len().div_ceil(LANES));
-    Ok(())
+    let workgroups = probs.len().div_ceil(LANES);
+    let work = Work::of(2 * rows, 2 * probs.len());
+    gpu.dispatch(&KERNEL, &params, &buffers, workgroups, work)
 }

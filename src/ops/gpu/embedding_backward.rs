@@ -6,22 +6,29 @@ use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
 use crate::device::tokens::Segments;
+use crate::device::work::Work;
 use crate::error::Result;
-use crate::ops::check;
+use crate::ops::{Matrix, check};
 
 params! {
     /// See `shaders/embedding_backward.wgsl`.
     Params {
         segments: u32,
         dim: u32,
+        first_column: u32,
+        columns: u32,
     }
 }
 
 params! {
     /// See `shaders/embedding_backward_total.wgsl`.
     TotalParams {
-        vocab: u32,
+        tokens: u32,
         dim: u32,
+        first_token: u32,
+        first_column: u32,
+        columns: u32,
+        out_offset: u32,
     }
 }
 
@@ -62,25 +69,51 @@ pub fn embedding_backward(
     partials: &mut GpuTensor,
     dim: usize,
 ) -> Result<()> {
+    let op = "embedding_backward";
     let (rows, vocab) = (ids.host.tokens.len(), ids.host.vocab());
     check::embedding_backward((rows, vocab), dout.len(), dtable.len(), partials.len(), dim)?;
     let Some(index) = &ids.index else {
-        return check::exact("embedding_backward", "index by token", rows, 0);
+        return check::exact(op, "index by token", rows, 0);
     };
     // As many as any window has: the same dispatch serves all of them.
     let segments = Segments::most(rows, vocab);
-    let params = Params {
-        segments: segments as u32,
-        dim: dim as u32,
-    };
-    let (starts, positions) = (&index.starts, &index.positions);
-    let buffers = [&dout.buffer, starts, positions, &partials.buffer];
-    gpu.dispatch(&KERNEL, &params, &buffers, (segments * dim).div_ceil(LANES));
-    let params = TotalParams {
-        vocab: vocab as u32,
-        dim: dim as u32,
-    };
-    let buffers = [&partials.buffer, &index.of_token, &dtable.buffer];
-    gpu.dispatch(&TOTAL, &params, &buffers, (vocab * dim).div_ceil(LANES));
+    // As many columns at once as can be bound of the sums of all segments.
+    let most = partials.bindable() / segments.max(1);
+    if most == 0 {
+        return Err(partials.unbindable(op, "partials", segments));
+    }
+    let tokens = dtable.row_windows((op, "dtable"), Matrix::new(vocab, dim), 1)?;
+    for first_column in (0..dim).step_by(most) {
+        let columns = most.min(dim - first_column);
+        let elements = segments * columns;
+        let params = Params {
+            segments: segments as u32,
+            dim: dim as u32,
+            first_column: first_column as u32,
+            columns: columns as u32,
+        };
+        let sums = partials.from((op, "partials"), 0, elements)?;
+        let starts = index.starts.whole(op, "starts")?;
+        let positions = index.positions.whole(op, "positions")?;
+        let buffers = [dout.whole(op, "dout")?, starts, positions, &sums];
+        let work = Work::of(rows * columns, rows * columns + elements);
+        gpu.dispatch(&KERNEL, &params, &buffers, elements.div_ceil(LANES), work)?;
+        for &(first_token, end_token) in &tokens {
+            let (out, out_offset) = dtable.window(first_token * dim, end_token * dim);
+            let params = TotalParams {
+                tokens: (end_token - first_token) as u32,
+                dim: dim as u32,
+                first_token: first_token as u32,
+                first_column: first_column as u32,
+                columns: columns as u32,
+                out_offset: out_offset as u32,
+            };
+            let written = (end_token - first_token) * columns;
+            let of_token = index.of_token.whole(op, "segments of tokens")?;
+            let work = Work::of(elements.min(written), elements + written);
+            let workgroups = written.div_ceil(LANES);
+            gpu.dispatch(&TOTAL, &params, &[&sums, of_token, &out], workgroups, work)?;
+        }
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::device::gpu::GpuTensor;
 use crate::device::groups::{lengths, runs};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{NORM_CHUNK, check, norm_partials};
 
@@ -57,22 +58,29 @@ pub fn global_norm(
     let needed = norm_partials(lengths(gradients));
     check::at_least("global_norm", "partials", needed, partials.len())?;
     check::at_least("global_norm", "norm", 2, norm.len())?;
-    let mut first = 0;
+    let runs = runs("global_norm", [gradients])?;
     // Padding to multiples of 64 elements does not need more partial sums: 64 divides their chunk.
-    for run in runs([gradients]) {
+    // Gradients that are cut may need some more than are there in any case.
+    let chunks = runs.iter().map(|run| run.len.div_ceil(NORM_CHUNK)).sum();
+    check::at_least("global_norm", "partials", chunks, partials.len())?;
+    let partials = partials.whole("global_norm", "partials")?;
+    let norm = norm.whole("global_norm", "norm")?;
+    let mut first = 0;
+    for run in runs {
         let params = PartialParams {
             len: run.len as u32,
             first: first as u32,
         };
         let chunks = run.len.div_ceil(NORM_CHUNK);
         let [gradients] = &run.buffers;
-        gpu.dispatch(&PARTIAL, &params, &[gradients, &partials.buffer], chunks);
+        let work = Work::of(2 * run.len, run.len);
+        gpu.dispatch(&PARTIAL, &params, &[gradients, partials], chunks, work)?;
         first += chunks;
     }
     let params = TotalParams {
         len: first as u32,
         max_norm: max_norm.unwrap_or(0.0),
     };
-    gpu.dispatch(&TOTAL, &params, &[&partials.buffer, &norm.buffer], 1);
-    Ok(())
+    let work = Work::of(first, first);
+    gpu.dispatch(&TOTAL, &params, &[partials, norm], 1, work)
 }

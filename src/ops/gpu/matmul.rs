@@ -4,14 +4,17 @@
 //! What decides the bits of a result is decided by the adapter's kind and the shape alone: registers
 //! or tiles, and the cut along k. The tile's size does not: it may be found by trial.
 
+mod blocks;
 mod trial;
 
 use crate::device::Gpu;
-use crate::device::gpu::{Buffer, GpuTensor};
+use crate::device::gpu::{Buffer, GpuTensor, SCRATCH};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Access, Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Matrix, Write, check};
+use blocks::Blocks;
 
 params! {
     /// See `shaders/matmul.wgsl`.
@@ -29,10 +32,13 @@ params! {
         b_col: u32,
         b_batch: u32,
         c_offset: u32,
+        c_row: u32,
         c_batch: u32,
         k_batch: u32,
         has_bias: u32,
+        bias_offset: u32,
         accumulate: u32,
+        first_workgroup: u32,
     }
 }
 
@@ -43,7 +49,9 @@ params! {
         n: u32,
         count: u32,
         c_offset: u32,
+        c_row: u32,
         has_bias: u32,
+        bias_offset: u32,
         accumulate: u32,
     }
 }
@@ -124,8 +132,9 @@ fn is_registers(kernel: &Kernel) -> bool {
     kernel.name == REGISTERS.name
 }
 
-/// Workgroups of 64×64 that fill a GPU: about one for each multiprocessor of a large one.
-const FILLING: usize = 128;
+/// Workgroups of 64×64 that fill a GPU: about one for each multiprocessor of a large one. As many
+/// parts of a product fit the scratch memory.
+const FILLING: usize = SCRATCH / (64 * 64);
 /// Workgroups of the register variant that keep the cores of a processor busy.
 const FILLING_CORES: usize = 16;
 /// Fewest k's of a part, and most parts: each costs writing and reading M·N elements.
@@ -135,8 +144,6 @@ const MAX_PARTS: usize = 16;
 const CUT_FROM: usize = 4 * MIN_DEPTH;
 /// k's that kernels take at a time: parts are multiples of it.
 const DEPTH: usize = 16;
-/// Most elements of all parts together: no more than [`FILLING`] tiles of 64×64.
-const MAX_PART_ELEMENTS: usize = FILLING * 64 * 64;
 
 /// A long sum for a small C, cut along k into parts that are computed side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,10 +176,23 @@ impl Cut {
 #[derive(Clone, Copy)]
 struct Product<'a> {
     shape: Shape,
-    a: (&'a Buffer, Matrix),
-    b: (&'a Buffer, Matrix),
-    bias: Option<&'a Buffer>,
-    c: (&'a Buffer, Matrix),
+    a: (&'a GpuTensor, Matrix),
+    b: (&'a GpuTensor, Matrix),
+    bias: Option<&'a GpuTensor>,
+    c: (&'a GpuTensor, Matrix),
+    write: Write,
+}
+
+/// What a dispatch takes of a product: operands as they are bound.
+struct Bound {
+    shape: Shape,
+    a: (Buffer, Matrix),
+    b: (Buffer, Matrix),
+    /// The bias, and the place of its first element.
+    bias: Option<(Buffer, usize)>,
+    /// C, and elements from one of its rows to the next.
+    c: (Buffer, Matrix),
+    c_row: usize,
     write: Write,
 }
 
@@ -194,10 +214,10 @@ pub fn matmul(
     let batch = c.1.batch;
     let product = Product {
         shape: Shape { m, n, k, batch },
-        a: (&a.0.buffer, a.1),
-        b: (&b.0.buffer, b.1),
-        bias: bias.map(|bias| &bias.buffer),
-        c: (&c.0.buffer, c.1),
+        a,
+        b,
+        bias,
+        c: (&*c.0, c.1),
         write,
     };
     let kernel = kernel(gpu, product.shape)?;
@@ -229,46 +249,71 @@ fn suited(shape: Shape, tiles: &[&'static Kernel]) -> &'static Kernel {
     largest.or(tiles.first()).copied().unwrap_or(&TILE_64)
 }
 
-/// Dispatches a product by `kernel`: at once, or its parts and their sum.
+/// Dispatches a product by `kernel`, block by block where operands cannot be bound at once.
 fn run(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product) -> Result<()> {
-    let Some(cut) = Cut::of(product.shape, kernel) else {
-        dispatch(gpu, kernel, product, 0);
-        return Ok(());
+    let blocks = Blocks::of(product)?;
+    for block in blocks.all() {
+        let bound = product.bind(&block)?;
+        // The cut decides the bits: it is that of the whole product, unless its sums are in blocks.
+        let shape = match blocks.k.len() {
+            1 => product.shape,
+            _ => bound.shape,
+        };
+        run_block(gpu, kernel, &bound, Cut::of(shape, kernel))?;
+    }
+    Ok(())
+}
+
+/// Dispatches a block by `kernel`: at once, or its parts and their sum.
+fn run_block(
+    gpu: &mut Gpu,
+    kernel: &'static Kernel,
+    block: &Bound,
+    cut: Option<Cut>,
+) -> Result<()> {
+    let Some(cut) = cut else {
+        return dispatch(gpu, kernel, block, 0);
     };
-    let (m, n) = (product.shape.m, product.shape.n);
-    let scratch = gpu.take_scratch(MAX_PART_ELEMENTS)?;
+    let (m, n) = (block.shape.m, block.shape.n);
+    let scratch = gpu.take_scratch()?;
     let parts = Matrix::new(m, n).batched(cut.parts, m * n);
-    let partial = Product {
+    let sums = scratch.from(("matmul", "parts"), 0, cut.parts * m * n)?;
+    let partial = Bound {
         shape: Shape {
             batch: cut.parts,
-            ..product.shape
+            ..block.shape
         },
         // All parts read the same operands, from other k's on.
-        a: (product.a.0, product.a.1.batched(cut.parts, 0)),
-        b: (product.b.0, product.b.1.batched(cut.parts, 0)),
+        a: (block.a.0.clone(), block.a.1.batched(cut.parts, 0)),
+        b: (block.b.0.clone(), block.b.1.batched(cut.parts, 0)),
         bias: None,
-        c: (&scratch.buffer, parts),
+        c: (sums.clone(), parts),
+        c_row: n,
         write: Write::Overwrite,
     };
-    dispatch(gpu, kernel, &partial, cut.depth);
+    dispatch(gpu, kernel, &partial, cut.depth)?;
     let params = SumParams {
         m: m as u32,
         n: n as u32,
         count: cut.parts as u32,
-        c_offset: product.c.1.offset as u32,
-        has_bias: u32::from(product.bias.is_some()),
-        accumulate: u32::from(product.write == Write::Accumulate),
+        c_offset: block.c.1.offset as u32,
+        c_row: block.c_row as u32,
+        has_bias: u32::from(block.bias.is_some()),
+        bias_offset: block.bias.as_ref().map_or(0, |bias| bias.1 as u32),
+        accumulate: u32::from(block.write == Write::Accumulate),
     };
-    let bias = product.bias.unwrap_or(&scratch.buffer);
-    let buffers = [&scratch.buffer, bias, product.c.0];
-    gpu.dispatch(&SUM, &params, &buffers, (m * n).div_ceil(SUM_LANES));
+    let bias = block.bias.as_ref().map_or(&sums, |bias| &bias.0);
+    let elements = m * n;
+    let work = Work::of(cut.parts * elements, (cut.parts + 2) * elements);
+    let workgroups = elements.div_ceil(SUM_LANES);
+    gpu.dispatch(&SUM, &params, &[&sums, bias, &block.c.0], workgroups, work)?;
     gpu.put_scratch(scratch);
     Ok(())
 }
 
 /// One dispatch; with a `k_batch` that is not 0, each matrix of the batch has k's of its own.
-fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product, k_batch: usize) {
-    let Product { shape, a, b, c, .. } = product;
+fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usize) -> Result<()> {
+    let Bound { shape, a, b, c, .. } = block;
     let (a_strides, b_strides) = (a.1.strides(), b.1.strides());
     let params = Params {
         m: shape.m as u32,
@@ -284,24 +329,31 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product, k_batch: 
         b_col: b_strides.1 as u32,
         b_batch: b.1.batch_stride as u32,
         c_offset: c.1.offset as u32,
+        c_row: block.c_row as u32,
         c_batch: c.1.batch_stride as u32,
         k_batch: k_batch as u32,
-        has_bias: u32::from(product.bias.is_some()),
-        accumulate: u32::from(product.write == Write::Accumulate),
+        has_bias: u32::from(block.bias.is_some()),
+        bias_offset: block.bias.as_ref().map_or(0, |bias| bias.1 as u32),
+        accumulate: u32::from(block.write == Write::Accumulate),
+        first_workgroup: 0,
     };
-    let workgroups = shape.workgroups(kernel);
     // Without a bias, A stands in for the binding, which is not read then.
-    let bias = product.bias.unwrap_or(a.0);
+    let bias = block.bias.as_ref().map_or(&a.0, |bias| &bias.0);
     let aligned = is_aligned(a.1) && is_aligned(b.1) && shape.k.is_multiple_of(4);
     let switches = [!a.1.transposed, !b.1.transposed, aligned];
     let switches = (0..).zip(switches).map(|(i, on)| u32::from(on) << i).sum();
+    let Shape { m, n, k, batch } = *shape;
+    // Parts of a sum share the k's.
+    let sums = if k_batch == 0 { k * batch } else { k };
+    let elements = (m + n) * sums + 2 * m * n * batch;
     gpu.dispatch_switched(
         kernel,
         switches,
         &params,
-        &[a.0, b.0, bias, c.0],
-        workgroups,
-    );
+        &[&a.0, &b.0, bias, &c.0],
+        shape.workgroups(kernel),
+        Work::of(2 * m * n * sums, elements),
+    )
 }
 
 /// Does every row as stored begin at a multiple of four elements?
@@ -350,7 +402,7 @@ mod tests {
                 let cut = Cut::of(shape, &TILE_64);
                 assert!(TILES.iter().all(|tile| Cut::of(shape, tile) == cut));
                 for Cut { parts, depth } in cut.into_iter().chain(Cut::of(shape, &REGISTERS)) {
-                    assert!(parts * m * n <= MAX_PART_ELEMENTS, "{shape:?}");
+                    assert!(parts * m * n <= SCRATCH, "{shape:?}");
                     assert!((parts - 1) * depth < k && k <= parts * depth, "{shape:?}");
                     assert!(depth.is_multiple_of(DEPTH) && depth >= MIN_DEPTH);
                 }

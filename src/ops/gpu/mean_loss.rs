@@ -4,6 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
@@ -34,6 +35,8 @@ pub fn mean_loss(gpu: &mut Gpu, losses: &GpuTensor, loss: &mut GpuTensor) -> Res
     let params = Params {
         rows: losses.len() as u32,
     };
-    gpu.dispatch(&KERNEL, &params, &[&losses.buffer, &loss.buffer], 1);
-    Ok(())
+    let work = Work::of(losses.len(), losses.len());
+    let losses = losses.whole("mean_loss", "losses")?;
+    let loss = loss.whole("mean_loss", "loss")?;
+    gpu.dispatch(&KERNEL, &params, &[losses, loss], 1, work)
 }

@@ -5,6 +5,7 @@ use crate::device::gpu::GpuTensor;
 use crate::device::groups::{lengths, runs, shared};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Momentum, check};
 
@@ -53,7 +54,8 @@ pub fn momentum(
     check::like_gradients(op, "velocities", lengths(gradients), lengths(&velocities))?;
     check::at_least(op, "rate", 1, rate.len())?;
     check::at_least(op, "norm", 2, norm.len())?;
-    for run in runs([gradients, &velocities, &weights]) {
+    let (rate, norm) = (rate.whole(op, "rate")?, norm.whole(op, "norm")?);
+    for run in runs(op, [gradients, &velocities, &weights])? {
         let params = Params {
             len: run.len as u32,
             momentum: settings.momentum as f32,
@@ -61,8 +63,10 @@ pub fn momentum(
             nesterov: u32::from(settings.nesterov),
         };
         let [gradient, velocity, weights] = &run.buffers;
-        let buffers = [gradient, &rate.buffer, &norm.buffer, velocity, weights];
-        gpu.dispatch(&KERNEL, &params, &buffers, run.len.div_ceil(4 * LANES));
+        let buffers = [gradient, rate, norm, velocity, weights];
+        let workgroups = run.len.div_ceil(4 * LANES);
+        let work = Work::of(4 * run.len, 5 * run.len);
+        gpu.dispatch(&KERNEL, &params, &buffers, workgroups, work)?;
     }
     Ok(())
 }

@@ -3,9 +3,10 @@
 //! choice of kernel and grid.
 
 use crate::device::Gpu;
-use crate::device::gpu::{Buffer, GpuTensor};
+use crate::device::gpu::{Buffer, GpuTensor, aligned_rows};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Access, Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Recurrence, check};
 
@@ -18,6 +19,7 @@ params! {
         time_steps: u32,
         batch: u32,
         hidden: u32,
+        first_workgroup: u32,
     }
 }
 
@@ -67,9 +69,11 @@ pub fn rnn(gpu: &mut Gpu, hidden: &mut GpuTensor, wh: &GpuTensor, size: Recurren
     let slots = (size.time_steps + 1) * size.batch * size.hidden;
     check::at_least("rnn", "hidden", slots, hidden.len())?;
     check::exact("rnn", "wh", size.hidden * size.hidden, wh.len())?;
-    let schedule = Schedule::new(gpu, "rnn", KERNELS, size);
-    for (first_step, steps) in schedule.pieces() {
-        schedule.dispatch(gpu, first_step, steps, &[&wh.buffer, &hidden.buffer]);
+    let wh = wh.whole("rnn", "wh")?;
+    let schedule = Schedule::new(gpu, "rnn", KERNELS, size, &[hidden])?;
+    for piece in schedule.pieces() {
+        let hidden = schedule.slots(&piece, ("rnn", "hidden"), hidden, piece.end() + 1)?;
+        schedule.dispatch(gpu, piece.first, &piece, &[wh, &hidden])?;
     }
     Ok(())
 }
@@ -79,7 +83,25 @@ pub(super) struct Schedule {
     kernel: &'static Kernel,
     workgroups: usize,
     steps_a_dispatch: usize,
+    /// Slots from whose multiples on bindings begin; none where tensors are bound as a whole.
+    aligned_slots: Option<usize>,
     size: Recurrence,
+}
+
+/// The time steps of a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub first: usize,
+    pub steps: usize,
+    /// The slot that bindings begin with.
+    base: usize,
+}
+
+impl Piece {
+    /// The step behind the last.
+    pub fn end(&self) -> usize {
+        self.first + self.steps
+    }
 }
 
 /// Most rows that a sequence kernel is chosen for: 16 workgroups, which small GPUs run at once too.
@@ -98,13 +120,17 @@ const MAX_ITERATIONS: usize = 1 << 12;
 
 impl Schedule {
     /// For the kernels of one direction: a step at a time for any size, the same in registers, and a
-    /// sequence. The last two take whole vec4s only.
+    /// sequence. The last two take whole vec4s only. `slots` are the tensors of a slot a time step.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unbindable`] if a binding holds too few slots of one.
     pub fn new(
         gpu: &Gpu,
         op: &'static str,
         [any, registers, sequence]: &[&'static Kernel; 3],
         size: Recurrence,
-    ) -> Self {
+        slots: &[&GpuTensor],
+    ) -> Result<Self> {
         let suited = if gpu.is_software() {
             registers
         } else if size.batch <= SEQUENCE_ROWS && size.time_steps > 1 {
@@ -124,32 +150,84 @@ impl Schedule {
             let tiles = rows * size.hidden.div_ceil(4);
             (any, tiles.div_ceil(LANES), 1)
         };
-        Schedule {
+        let mut schedule = Schedule {
             kernel,
             workgroups,
             steps_a_dispatch,
+            aligned_slots: None,
             size,
-        }
-    }
-
-    /// The first step and the number of steps of each dispatch, in the order of time.
-    pub fn pieces(&self) -> impl DoubleEndedIterator<Item = (usize, usize)> + use<> {
-        let (all, most) = (self.size.time_steps, self.steps_a_dispatch);
-        (0..all)
-            .step_by(most)
-            .map(move |first| (first, most.min(all - first)))
-    }
-
-    /// Records the dispatch of `steps` steps from `first_step` on.
-    pub fn dispatch(&self, gpu: &mut Gpu, first_step: usize, steps: usize, buffers: &[&Buffer]) {
-        let params = Params {
-            first_step: first_step as u32,
-            steps: steps as u32,
-            time_steps: self.size.time_steps as u32,
-            batch: self.size.batch as u32,
-            hidden: self.size.hidden as u32,
         };
-        gpu.dispatch(self.kernel, &params, buffers, self.workgroups);
+        for tensor in slots.iter().filter(|t| t.whole(op, "slots").is_err()) {
+            schedule.fit(op, tensor)?;
+        }
+        Ok(schedule)
+    }
+
+    /// Takes as many steps at once as can be bound of the slots of `tensor`: one more than them, and
+    /// those before that alignment needs.
+    fn fit(&mut self, op: &'static str, tensor: &GpuTensor) -> Result<()> {
+        let slot = self.size.batch * self.size.hidden;
+        let aligned = aligned_rows(slot);
+        let steps = (tensor.bindable() / slot.max(1)).saturating_sub(aligned);
+        if steps == 0 {
+            return Err(tensor.unbindable(op, "time steps", (aligned + 1) * slot));
+        }
+        self.aligned_slots = Some(aligned);
+        self.steps_a_dispatch = self.steps_a_dispatch.min(steps);
+        Ok(())
+    }
+
+    /// The steps of each dispatch, in the order of time.
+    pub fn pieces(&self) -> impl DoubleEndedIterator<Item = Piece> + use<> {
+        let (all, most) = (self.size.time_steps, self.steps_a_dispatch);
+        let aligned = self.aligned_slots;
+        (0..all).step_by(most).map(move |first| Piece {
+            first,
+            steps: most.min(all - first),
+            base: aligned.map_or(0, |slots| first / slots * slots),
+        })
+    }
+
+    /// What binds the slots of a tensor from the base of `piece` to `end`.
+    pub fn slots(
+        &self,
+        piece: &Piece,
+        operand: (&'static str, &'static str),
+        tensor: &GpuTensor,
+        end: usize,
+    ) -> Result<Buffer> {
+        if self.aligned_slots.is_none() {
+            return tensor.whole(operand.0, operand.1).cloned();
+        }
+        let slot = self.size.batch * self.size.hidden;
+        tensor.from(operand, piece.base * slot, end * slot)
+    }
+
+    /// Records the dispatch of the steps of `piece`, of which the kernel begins with `first`.
+    pub fn dispatch(
+        &self,
+        gpu: &mut Gpu,
+        first: usize,
+        piece: &Piece,
+        buffers: &[&Buffer],
+    ) -> Result<()> {
+        let Recurrence {
+            time_steps,
+            batch,
+            hidden,
+        } = self.size;
+        let params = Params {
+            first_step: (first - piece.base) as u32,
+            steps: piece.steps as u32,
+            time_steps: (time_steps - piece.base) as u32,
+            batch: batch as u32,
+            hidden: hidden as u32,
+            first_workgroup: 0,
+        };
+        let slot = batch * hidden;
+        let flops = 2 * piece.steps * slot * (hidden + 1);
+        let work = Work::of(flops, hidden * hidden + (2 * piece.steps + 1) * slot);
+        gpu.dispatch(self.kernel, &params, buffers, self.workgroups, work)
     }
 }
 
@@ -164,6 +242,7 @@ mod tests {
                 kernel: &ANY,
                 workgroups: 1,
                 steps_a_dispatch,
+                aligned_slots: Some(2),
                 size: Recurrence {
                     time_steps,
                     batch: 1,
@@ -171,10 +250,11 @@ mod tests {
                 },
             };
             let mut next = 0;
-            for (first, steps) in schedule.pieces() {
-                assert_eq!(first, next);
-                assert!((1..=steps_a_dispatch).contains(&steps));
-                next += steps;
+            for piece in schedule.pieces() {
+                assert_eq!(piece.first, next);
+                assert!((1..=steps_a_dispatch).contains(&piece.steps));
+                assert_eq!(piece.base, next - next % 2);
+                next = piece.end();
             }
             assert_eq!(next, time_steps);
         }

@@ -45,11 +45,13 @@ pub fn rnn_backward(
     check::at_least(op, "grad", size.time_steps * step, grad.len())?;
     check::at_least(op, "hidden", (size.time_steps + 1) * step, hidden.len())?;
     check::exact(op, "wh", size.hidden * size.hidden, wh.len())?;
-    let schedule = Schedule::new(gpu, op, KERNELS, size);
-    for (first_step, steps) in schedule.pieces().rev() {
-        let last_step = first_step + steps - 1;
-        let buffers = [&hidden.buffer, &wh.buffer, &grad.buffer];
-        schedule.dispatch(gpu, last_step, steps, &buffers);
+    let wh = wh.whole(op, "wh")?;
+    let schedule = Schedule::new(gpu, op, KERNELS, size, &[hidden, grad])?;
+    for piece in schedule.pieces().rev() {
+        let hidden = schedule.slots(&piece, (op, "hidden"), hidden, piece.end() + 1)?;
+        let grads = (piece.end() + 1).min(size.time_steps);
+        let grad = schedule.slots(&piece, (op, "grad"), grad, grads)?;
+        schedule.dispatch(gpu, piece.end() - 1, &piece, &[&hidden, wh, &grad])?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::{Error, Result};
 use crate::ops::{Choice, check};
 
@@ -15,15 +16,18 @@ params! {
         top_k: u32,
         top_p: f32,
         inverse_temperature: f32,
+        first_workgroup: u32,
     }
 }
 
 /// Lanes of a workgroup, which share a row.
 const LANES: usize = 256;
 
+/// How often a lane goes over its share of the row, at most, and over what the lanes found.
+const VISITS: usize = 40;
+const SEARCHES: usize = 2200;
 /// Longest row on an adapter that computes on the CPU. lavapipe ends an invocation's loops after
-/// 65,535 iterations in all; a lane goes up to 40 times over its share of the row, and some 2,200
-/// times over what the lanes found.
+/// 65,535 iterations in all; these are 40 times its share and some 2,200.
 const LONGEST_ON_SOFTWARE: usize = 400_000;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
@@ -45,6 +49,7 @@ pub fn sample(
     vocab: usize,
     choice: Choice,
 ) -> Result<()> {
+    let op = "sample";
     let rows = uniform.len();
     check::sample(logits.len(), rows, tokens.len(), vocab, &choice)?;
     if gpu.is_software() && vocab > LONGEST_ON_SOFTWARE {
@@ -61,8 +66,10 @@ pub fn sample(
         top_k: choice.kept(vocab) as u32,
         top_p: choice.top_p,
         inverse_temperature: choice.inverse_temperature() as f32,
+        first_workgroup: 0,
     };
-    let buffers = [&logits.buffer, &uniform.buffer, &tokens.buffer];
-    gpu.dispatch(&KERNEL, &params, &buffers, rows);
-    Ok(())
+    let work = Work::of(rows * (VISITS * vocab + SEARCHES * LANES), rows * vocab);
+    let (uniform, tokens) = (uniform.whole(op, "uniform")?, tokens.whole(op, "tokens")?);
+    let buffers = [logits.whole(op, "logits")?, uniform, tokens];
+    gpu.dispatch(&KERNEL, &params, &buffers, rows, work)
 }

@@ -5,6 +5,7 @@ use crate::device::gpu::GpuTensor;
 use crate::device::groups::{lengths, runs, shared};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
@@ -45,13 +46,16 @@ pub fn sgd(
     check::like_gradients("sgd", "weights", lengths(gradients), lengths(&weights))?;
     check::at_least("sgd", "rate", 1, rate.len())?;
     check::at_least("sgd", "norm", 2, norm.len())?;
-    for run in runs([gradients, &weights]) {
+    let (rate, norm) = (rate.whole("sgd", "rate")?, norm.whole("sgd", "norm")?);
+    for run in runs("sgd", [gradients, &weights])? {
         let params = Params {
             len: run.len as u32,
         };
         let [gradient, weights] = &run.buffers;
-        let buffers = [gradient, &rate.buffer, &norm.buffer, weights];
-        gpu.dispatch(&KERNEL, &params, &buffers, run.len.div_ceil(4 * LANES));
+        let buffers = [gradient, rate, norm, weights];
+        let workgroups = run.len.div_ceil(4 * LANES);
+        let work = Work::of(2 * run.len, 3 * run.len);
+        gpu.dispatch(&KERNEL, &params, &buffers, workgroups, work)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
@@ -44,6 +45,8 @@ pub fn softmax(
         vocab: vocab as u32,
         inverse_temperature: 1.0 / temperature,
     };
-    gpu.dispatch(&KERNEL, &params, &[&logits.buffer, &probs.buffer], rows);
-    Ok(())
+    let work = Work::of(6 * logits.len(), 2 * logits.len());
+    let logits = logits.whole("softmax", "logits")?;
+    let probs = probs.whole("softmax", "probs")?;
+    gpu.dispatch(&KERNEL, &params, &[logits, probs], rows, work)
 }

@@ -4,6 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
@@ -44,7 +45,8 @@ pub fn softmax_backward(
         rows: rows as u32,
         vocab: vocab as u32,
     };
-    let buffers = [&probs.buffer, &dprobs.buffer, &dlogits.buffer];
-    gpu.dispatch(&KERNEL, &params, &buffers, rows);
-    Ok(())
+    let work = Work::of(4 * probs.len(), 3 * probs.len());
+    let (dprobs, dlogits) = (dprobs.whole(op, "dprobs")?, dlogits.whole(op, "dlogits")?);
+    let buffers = [probs.whole(op, "probs")?, dprobs, dlogits];
+    gpu.dispatch(&KERNEL, &params, &buffers, rows, work)
 }

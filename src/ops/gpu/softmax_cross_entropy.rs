@@ -2,11 +2,12 @@
 //! that compute on the CPU): loss and gradient in one visit to a row.
 
 use crate::device::Gpu;
-use crate::device::gpu::{GpuIds, GpuTensor};
+use crate::device::gpu::{GpuIds, GpuTensor, aligned_rows};
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Access, Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
-use crate::ops::{RowChunk, check};
+use crate::ops::{Matrix, RowChunk, check};
 
 params! {
     /// See `shaders/softmax_cross_entropy.wgsl`.
@@ -70,24 +71,37 @@ pub fn softmax_cross_entropy(
     check::exact(op, "vocabulary", vocab, targets.host.vocab())?;
     check::exact(op, "targets", total_rows, targets.host.tokens.len())?;
     check::at_least(op, "losses", first_row + rows, losses.len())?;
-    let params = Params {
-        first_row: first_row as u32,
-        rows: rows as u32,
-        vocab: vocab as u32,
-        gradient: u32::from(gradient),
-        scale: 1.0 / total_rows as f32,
-    };
-    let buffers = [&targets.tokens, &logits.buffer, &losses.buffer];
+    let targets = targets.tokens.whole(op, "targets")?;
+    let losses = losses.whole(op, "losses")?;
     let suited = if gpu.is_software() { &BY_ROW } else { &SHARED };
     let kernel = match gpu.forced_variant(op).unwrap_or(suited) {
         kernel if vocab <= LONGEST => kernel,
         _ => &SHARED,
     };
-    let workgroups = if kernel.name == SHARED.name {
-        rows
-    } else {
-        rows.div_ceil(ROWS)
-    };
-    gpu.dispatch(kernel, &params, &buffers, workgroups);
+    let layout = Matrix::new(rows, vocab);
+    for (first, end) in logits.row_windows((op, "logits"), layout, aligned_rows(vocab))? {
+        let rows = end - first;
+        let logits = logits.from((op, "logits"), first * vocab, end * vocab)?;
+        let params = Params {
+            first_row: (first_row + first) as u32,
+            rows: rows as u32,
+            vocab: vocab as u32,
+            gradient: u32::from(gradient),
+            scale: 1.0 / total_rows as f32,
+        };
+        let workgroups = if kernel.name == SHARED.name {
+            rows
+        } else {
+            rows.div_ceil(ROWS)
+        };
+        let work = Work::of(6 * rows * vocab, 3 * rows * vocab);
+        gpu.dispatch(
+            kernel,
+            &params,
+            &[targets, &logits, losses],
+            workgroups,
+            work,
+        )?;
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
@@ -34,6 +35,7 @@ pub fn tanh(gpu: &mut Gpu, x: &GpuTensor, y: &mut GpuTensor) -> Result<()> {
         len: x.len() as u32,
     };
     let workgroups = x.len().div_ceil(LANES);
-    gpu.dispatch(&KERNEL, &params, &[&x.buffer, &y.buffer], workgroups);
-    Ok(())
+    let work = Work::of(x.len(), 2 * x.len());
+    let buffers = [x.whole("tanh", "x")?, y.whole("tanh", "y")?];
+    gpu.dispatch(&KERNEL, &params, &buffers, workgroups, work)
 }

@@ -4,6 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params};
+use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
@@ -40,7 +41,8 @@ pub fn tanh_backward(
         len: y.len() as u32,
     };
     let workgroups = y.len().div_ceil(LANES);
-    let buffers = [&y.buffer, &dy.buffer, &dx.buffer];
-    gpu.dispatch(&KERNEL, &params, &buffers, workgroups);
-    Ok(())
+    let op = "tanh_backward";
+    let buffers = [y.whole(op, "y")?, dy.whole(op, "dy")?, dx.whole(op, "dx")?];
+    let work = Work::of(3 * y.len(), 3 * y.len());
+    gpu.dispatch(&KERNEL, &params, &buffers, workgroups, work)
 }

@@ -80,10 +80,10 @@ impl Operands {
         let packed = |rows, cols| Matrix::new(rows, cols).batched(batch, rows * cols);
         Product {
             shape: self.shape,
-            a: (&self.a.buffer, packed(m, k)),
-            b: (&self.b.buffer, packed(k, n)),
+            a: (&self.a, packed(m, k)),
+            b: (&self.b, packed(k, n)),
             bias: None,
-            c: (&self.c.buffer, packed(m, n)),
+            c: (&self.c, packed(m, n)),
             write: Write::Overwrite,
         }
     }

@@ -1,0 +1,211 @@
+//! Does a run fit a device? Asked before anything is allocated; and if not, what would.
+
+use crate::config::Config;
+use crate::device::plan::{MemoryPlan, Planner, mebibytes};
+use crate::device::{Device, Gpu, Purpose};
+use crate::error::{Error, Result};
+use crate::model::{ModelSize, RnnLm};
+use crate::ops::{Choice, Ops};
+use crate::train;
+
+/// What a run is to do with a model.
+#[derive(Debug, Clone)]
+pub enum Use {
+    /// Training with these settings.
+    Train(Box<Config>),
+    /// The loss of a text; with gradients, if it goes on learning.
+    Evaluate {
+        /// Does it?
+        dynamic: bool,
+    },
+    /// Sampling of a token for each stream.
+    Generate,
+}
+
+/// A model and its use: what has to fit.
+#[derive(Debug, Clone)]
+pub struct Need {
+    /// The sizes.
+    pub size: ModelSize,
+    /// The use.
+    pub of: Use,
+    /// The sizes that may be made smaller, by their names on the command line.
+    pub knobs: &'static [&'static str],
+}
+
+/// What a device has room for.
+#[derive(Debug)]
+pub struct Room {
+    /// The device in words.
+    pub device: String,
+    /// Bytes that it has, where that is known.
+    pub available: Option<u64>,
+    /// A GPU with its limits on which nothing runs.
+    pub rehearsal: Option<Gpu>,
+}
+
+impl Need {
+    /// The memory by purpose.
+    ///
+    /// # Errors
+    /// As [`Device::alloc`].
+    pub fn plan(&self) -> Result<MemoryPlan> {
+        let mut planner = Planner::<f32>::default();
+        let model = self.model(&mut planner)?;
+        if let Use::Train(config) = &self.of {
+            train::optimizer(&mut planner, &model, config)?;
+        }
+        Ok(planner.into_plan())
+    }
+
+    /// All logits of a step of sampling exist at once.
+    fn model<D: Device>(&self, device: &mut D) -> Result<RnnLm<D>> {
+        let chunk_rows = match self.of {
+            Use::Generate => Some(self.size.batch),
+            _ => None,
+        };
+        RnnLm::with_chunk_rows(device, self.size, true, chunk_rows)
+    }
+
+    /// Does once what the run will do again and again.
+    fn rehearse(&self, gpu: &mut Gpu) -> Result<()> {
+        let ids = gpu.alloc(Purpose::Tokens, "tokens", self.size.rows())?;
+        ids.whole("write_ids", "tokens")?;
+        let tokens = vec![0; self.size.rows()];
+        let mut model = self.model(gpu)?;
+        match &self.of {
+            Use::Train(config) => {
+                let mut optimizer = train::optimizer(gpu, &model, config)?;
+                model.forward(gpu, &tokens, &tokens)?;
+                model.backward(gpu)?;
+                optimizer.accumulate(gpu, &model, 0, config.accumulate)?;
+                optimizer.step(gpu, &mut model)?;
+                // The state goes on to the next window.
+                model.evaluate(gpu, &tokens, &tokens)?;
+            }
+            Use::Evaluate { dynamic: true } => {
+                model.forward(gpu, &tokens, &tokens)?;
+                model.backward(gpu)?;
+            }
+            Use::Evaluate { dynamic: false } => model.evaluate(gpu, &tokens, &tokens)?,
+            Use::Generate => {
+                let uniform = gpu.alloc(Purpose::Scratch, "uniform numbers", self.size.batch)?;
+                let mut chosen = gpu.alloc(Purpose::Scratch, "chosen tokens", self.size.batch)?;
+                let choice = Choice {
+                    temperature: 1.0,
+                    top_k: 0,
+                    top_p: 1.0,
+                };
+                let logits = model.last_logits(gpu, &tokens)?;
+                gpu.sample(logits, &uniform, &mut chosen, self.size.vocab, choice)?;
+            }
+        }
+        gpu.finish()
+    }
+
+    fn knob(&mut self, name: &str) -> &mut usize {
+        match name {
+            "nhid" => &mut self.size.hidden,
+            "emsize" => &mut self.size.embedding,
+            "bptt" => &mut self.size.time_steps,
+            "vocab-size" => &mut self.size.vocab,
+            _ => &mut self.size.batch,
+        }
+    }
+
+    /// The same with another value of a size.
+    fn with(&self, knob: &str, value: usize) -> Self {
+        let mut need = self.clone();
+        *need.knob(knob) = value;
+        need
+    }
+}
+
+impl Room {
+    /// Checks that `need` fits.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] with the sum by purpose, what does not fit, and the smallest change of
+    /// each size alone that would.
+    pub fn check(&mut self, need: &Need) -> Result<()> {
+        let Some(why) = self.obstacle(need)? else {
+            return Ok(());
+        };
+        let mut ways = Vec::new();
+        let mut all = need.clone();
+        for &knob in need.knobs {
+            let value = *all.knob(knob);
+            if let Some(fitting) = self.largest(need, knob, value)? {
+                ways.push(format!("--{knob} {fitting}"));
+            }
+        }
+        Err(Error::DoesNotFit {
+            plan: need.plan()?.to_string(),
+            device: self.device.clone(),
+            why,
+            ways: match ways.as_slice() {
+                [] if need.knobs.is_empty() => {
+                    "its sizes cannot change; free memory, or take another --device".to_owned()
+                }
+                [] => format!("no smaller --{} alone would", need.knobs.join(", --")),
+                ways => format!("{} would fit", ways.join(", or ")),
+            },
+        })
+    }
+
+    /// What keeps `need` from fitting.
+    fn obstacle(&mut self, need: &Need) -> Result<Option<String>> {
+        Ok(match self.lacks_memory(need)? {
+            Some(why) => Some(why),
+            None => self.exceeds_limits(need)?,
+        })
+    }
+
+    fn lacks_memory(&self, need: &Need) -> Result<Option<String>> {
+        let total = need.plan()?.total();
+        let lacking = self.available.filter(|available| total > *available);
+        Ok(lacking.map(|available| format!("has {:.1} MiB available", mebibytes(available))))
+    }
+
+    fn exceeds_limits(&mut self, need: &Need) -> Result<Option<String>> {
+        let Some(gpu) = &mut self.rehearsal else {
+            return Ok(None);
+        };
+        match need.rehearse(gpu) {
+            Ok(()) => Ok(None),
+            Err(
+                e @ (Error::TooLarge { .. }
+                | Error::Unbindable { .. }
+                | Error::Grid { .. }
+                | Error::Shape { .. }),
+            ) => {
+                let why = e.to_string();
+                // What to do is said once, with figures.
+                let why = why.split_once("; use").map_or(why.as_str(), |(why, _)| why);
+                Ok(Some(format!("refuses: {why}")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The largest value of a size below `value` that fits.
+    fn largest(&mut self, need: &Need, knob: &str, value: usize) -> Result<Option<usize>> {
+        // The memory need not grow with each size: every value is tried. What a binding holds bounds
+        // sizes from above: below the bound, all fit.
+        let mut fitting = Vec::new();
+        for smaller in 1..value {
+            if self.lacks_memory(&need.with(knob, smaller))?.is_none() {
+                fitting.push(smaller);
+            }
+        }
+        let (mut fits, mut fails) = (0, fitting.len() + 1);
+        while fails - fits > 1 {
+            let middle = fits + (fails - fits) / 2;
+            match self.exceeds_limits(&need.with(knob, fitting[middle - 1]))? {
+                None => fits = middle,
+                Some(_) => fails = middle,
+            }
+        }
+        Ok(fits.checked_sub(1).map(|last| fitting[last]))
+    }
+}
