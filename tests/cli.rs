@@ -1,5 +1,10 @@
 //! The command line as people meet it: a process, its exit code, its output, its files.
 
+#[path = "common/say.rs"]
+mod say;
+#[path = "common/skips.rs"]
+mod skips;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -628,9 +633,21 @@ fn parity_of_the_cpu_path_passes_and_reports_as_json() {
     assert!(ops.len() >= 16 && ops.iter().all(|op| op["failed"] == 0));
 }
 
-/// Trains until the first line of the log, then sends a signal; the exit code and what was said.
+/// Sends a signal to a process.
 #[cfg(unix)]
-fn interrupted(folder: &Path, arguments: &[&str], signal: &str) -> (Option<i32>, Vec<String>) {
+fn send(signal: &str, process: u32) {
+    let kill = format!("kill -{signal} {process}");
+    let sent = Command::new("sh").args(["-c", &kill]).status();
+    assert!(sent.expect("a shell").success());
+}
+
+/// Trains, and sends each signal after a line that begins so; the exit code and what was said then.
+#[cfg(unix)]
+fn interrupted(
+    folder: &Path,
+    arguments: &[&str],
+    signals: &[(&str, &str)],
+) -> (Option<i32>, Vec<String>) {
     use std::io::{BufRead, BufReader};
     let mut child = Command::new(env!("CARGO_BIN_EXE_bptt"))
         .args(arguments)
@@ -639,24 +656,37 @@ fn interrupted(folder: &Path, arguments: &[&str], signal: &str) -> (Option<i32>,
         .spawn()
         .expect("the binary starts");
     let mut log = BufReader::new(child.stderr.take().expect("stderr")).lines();
-    let first = log.find(|line| line.as_ref().is_ok_and(|l| l.starts_with("step ")));
-    assert!(first.is_some(), "training began");
-    let kill = format!("kill -{signal} {}", child.id());
-    let sent = Command::new("sh").args(["-c", &kill]).status();
-    assert!(sent.expect("a shell").success());
+    for (begin, signal) in signals {
+        let found = log.find(|line| line.as_ref().is_ok_and(|l| l.starts_with(begin)));
+        assert!(found.is_some(), "no line begins with {begin}");
+        send(signal, child.id());
+    }
     let rest: Vec<String> = log.map_while(Result::ok).collect();
     (child.wait().unwrap().code(), rest)
 }
 
 #[cfg(unix)]
 #[test]
-fn interrupted_and_killed_runs_go_on_to_the_same_end() {
+fn interrupted_and_killed_runs_go_on_to_the_same_end_on_the_cpu() {
+    go_on_to_the_same_end("cpu");
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_and_killed_runs_go_on_to_the_same_end_on_the_gpu() {
+    if !skips::gpu_is_skipped() {
+        go_on_to_the_same_end("gpu");
+    }
+}
+
+#[cfg(unix)]
+fn go_on_to_the_same_end(device: &str) {
     let folder = tempfile::tempdir().unwrap();
     let text = text_in(folder.path());
     let base = [
         "train",
         "--device",
-        "cpu",
+        device,
         "--data",
         &text,
         "--valid-fraction",
@@ -689,12 +719,13 @@ fn interrupted_and_killed_runs_go_on_to_the_same_end() {
 
     for (signal, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
         let out = ["--out", signal];
-        let (found, rest) = interrupted(folder.path(), &[&flags[..], &out].concat(), signal);
+        let flags = [&flags[..], &out].concat();
+        let (found, rest) = interrupted(folder.path(), &flags, &[("step ", signal)]);
         assert_eq!(found, code, "{rest:?}");
         if code.is_some() {
             let hint = format!("bptt train --resume {signal}");
             assert!(rest.iter().any(|line| line.contains(&hint)), "{rest:?}");
-            let generate = ["generate", signal, "--device", "cpu", "--length", "5"];
+            let generate = ["generate", signal, "--device", device, "--length", "5"];
             succeeds(&bptt(folder.path(), &generate));
         }
         let run = folder.path().join(signal);
@@ -715,6 +746,94 @@ fn interrupted_and_killed_runs_go_on_to_the_same_end() {
     let path = whole.join("checkpoints").join(middle).display().to_string();
     succeeds(&bptt(folder.path(), &["train", "--resume", &path]));
     assert_eq!((weights(&whole), log(&whole)), (before, events));
+}
+
+/// The first signal stops training, after which it is validated, here on a text that takes long; the
+/// second ends the process at once, and nothing that was saved is lost.
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let long = fs::read_to_string(&text).unwrap().repeat(10_000);
+    fs::write(folder.path().join("long.txt"), long).unwrap();
+    for device in ["cpu", "gpu"] {
+        if device == "gpu" && skips::gpu_is_skipped() {
+            continue;
+        }
+        let base = ["train", "--data", &text, "--valid", "long.txt"];
+        let sizes = ["--nhid", "64", "--batch-size", "2", "--bptt", "5"];
+        let rest = ["--log-interval", "7", "--device", device, "--out", device];
+        let signals = [("step ", "INT"), ("interrupted after step ", "INT")];
+        let flags = [&base[..], &sizes, &rest].concat();
+        let (code, rest) = interrupted(folder.path(), &flags, &signals);
+        assert_eq!((code, rest.len()), (Some(130), 0), "{device}: {rest:?}");
+        let run = folder.path().join(device);
+        assert!(!run.join("summary.json").exists(), "{device}");
+        assert!(!last(&run).ends_with("step-000000000-epoch-00000"));
+        let generate = ["generate", device, "--device", "cpu", "--length", "5"];
+        succeeds(&bptt(folder.path(), &generate));
+    }
+}
+
+#[test]
+fn a_run_that_is_finished_says_so_and_how_to_train_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let whole = train(folder.path(), &["--data", &text, "--out", "run"]);
+    succeeds(&whole);
+    let run = folder.path().join("run");
+    let resume = |more: &[&str]| {
+        bptt(
+            folder.path(),
+            &[&["train", "--resume", "run"], more].concat(),
+        )
+    };
+    let before = (listing(&run), weights(&run), log(&run));
+    for more in [&[][..], &["--epochs", "1"]] {
+        let output = resume(more);
+        succeeds(&output);
+        let said = stderr(&output);
+        let hint = "run: nothing is left to do, all 1 epochs are done; to train longer: \
+            bptt train --resume run --epochs 2";
+        assert!(said.contains(hint), "{said}");
+        assert_eq!(stdout(&output), "");
+        assert_eq!((listing(&run), weights(&run), log(&run)), before);
+    }
+    // Killed in its last moment, it has its summary and its sample still to write.
+    fs::remove_file(run.join("summary.json")).unwrap();
+    let output = resume(&[]);
+    succeeds(&output);
+    assert_eq!(stdout(&output), stdout(&whole));
+    assert!(run.join("summary.json").is_file());
+    let output = resume(&["--epochs", "2"]);
+    succeeds(&output);
+    assert!(!stderr(&output).contains("nothing is left") && !stdout(&output).is_empty());
+
+    // At a rate of next to nothing the first validation is the best.
+    let early = [
+        "--valid-fraction",
+        "0.3",
+        "--lr",
+        "1e-30",
+        "--early-stop",
+        "1",
+        "--out",
+        "early",
+    ];
+    let base = ["train", "--device", "cpu", "--data", &text];
+    let sizes = [&SMALL[..SMALL.len() - 2], &["--epochs", "9"]].concat();
+    let stops = |arguments: &[&str]| {
+        let output = bptt(folder.path(), arguments);
+        succeeds(&output);
+        stderr(&output)
+    };
+    assert!(stops(&[&base[..], &sizes, &early].concat()).contains("stopped early"));
+    let said = stops(&["train", "--resume", "early"]);
+    assert!(
+        said.contains("it stopped early") && said.contains("--early-stop 2"),
+        "{said}"
+    );
 }
 
 /// The names of what is in a folder, and in its checkpoints, but for TensorBoard's files: a run that

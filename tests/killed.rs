@@ -136,7 +136,8 @@ fn left_of_save(run: &Path) -> Option<&'static str> {
 /// last one is left to end, too.
 fn kill(device: &'static str, kills: usize, seed: u64) -> Tally {
     let begun = Instant::now();
-    let lab = Lab::new(device);
+    // At some steps a checkpoint is due before and after a validation.
+    let lab = Lab::new(device, "20", "4");
     let whole = begun.elapsed();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut tally = Tally::default();
@@ -244,7 +245,7 @@ fn copy(from: &Path, to: &Path) {
 /// What a save would leave that is not done in its order, or not whole, is found.
 #[test]
 fn a_broken_save_is_noticed() {
-    let lab = Lab::new("cpu");
+    let lab = Lab::new("cpu", "20", "4");
     let breaks: [(&str, &str, Break); 8] = [
         (
             "a tensor file cut short",

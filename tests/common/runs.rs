@@ -20,14 +20,19 @@ pub const EPOCHS: &str = "6";
 pub struct Lab {
     folder: tempfile::TempDir,
     device: &'static str,
+    intervals: [&'static str; 4],
     whole: PathBuf,
     /// What it printed.
     sample: Vec<u8>,
 }
 
 impl Lab {
-    /// Trains the run that nothing disturbs.
-    pub fn new(device: &'static str) -> Self {
+    /// Trains the run that nothing disturbs, with a validation and a checkpoint every so many steps.
+    pub fn new(
+        device: &'static str,
+        eval_interval: &'static str,
+        save_interval: &'static str,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let line = |i| format!("the {i} quick brown foxes jump over {} lazy dogs\n", 9 - i);
         let text: String = (0..10).map(line).collect();
@@ -36,6 +41,12 @@ impl Lab {
             whole: folder.path().join("whole"),
             folder,
             device,
+            intervals: [
+                "--eval-interval",
+                eval_interval,
+                "--save-interval",
+                save_interval,
+            ],
             sample: Vec::new(),
         };
         let whole = lab
@@ -62,12 +73,12 @@ impl Lab {
         command
     }
 
-    /// Training of a new run: a checkpoint every few steps, a validation in the middle of each epoch.
+    /// Training of a new run.
     pub fn train(&self, run: &Path, epochs: &str) -> Command {
         let flags = "train --data text.txt --valid-fraction 0.2 --emsize 8 --nhid 16 \
-            --batch-size 2 --bptt 5 --optimizer adam --log-interval 7 \
-            --eval-interval 20 --save-interval 4";
+            --batch-size 2 --bptt 5 --optimizer adam --log-interval 7";
         let mut command = self.bptt(flags.split_whitespace());
+        command.args(self.intervals);
         let rest = ["--device", self.device, "--epochs", epochs, "--out"];
         command.args(rest).arg(run);
         command

@@ -1,0 +1,264 @@
+//! What is on the disk before what, so that a power failure at any moment leaves a run that can go on:
+//! a checkpoint's files, their folder, its name, and only then the pointer that names it.
+//!
+//! The calls of a real process are read from strace. Where it is missing, the test says so and passes.
+#![cfg(target_os = "linux")]
+
+#[path = "common/say.rs"]
+mod say;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A call that changes what is, or is to be, on the disk.
+#[derive(Debug, Clone, PartialEq)]
+enum Call {
+    /// A file or folder was made.
+    Make(PathBuf),
+    Write(PathBuf),
+    Sync(PathBuf),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+/// The quoted strings of a line, or what stands in angle brackets.
+fn between(line: &str, open: char, close: char) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut rest = line;
+    while let Some((_, after)) = rest.split_once(open) {
+        let Some((inside, behind)) = after.split_once(close) else {
+            break;
+        };
+        found.push(PathBuf::from(inside));
+        rest = behind;
+    }
+    found
+}
+
+/// The call of a line of `strace -f -y`, if it succeeded and is one that counts.
+fn parse(line: &str) -> Option<Call> {
+    let (_, call) = line.split_once(' ')?;
+    let (name, arguments) = call.trim_start().split_once('(')?;
+    if arguments.contains(" = -1 ") {
+        return None;
+    }
+    let quoted = || between(arguments, '"', '"').into_iter();
+    let of_file = || between(arguments, '<', '>').into_iter().next();
+    match name {
+        "openat" if arguments.contains("O_CREAT") => Some(Call::Make(quoted().next()?)),
+        "mkdir" | "mkdirat" => Some(Call::Make(quoted().next()?)),
+        "write" => Some(Call::Write(of_file()?)),
+        "fsync" | "fdatasync" => Some(Call::Sync(of_file()?)),
+        "rename" | "renameat" | "renameat2" => {
+            let mut paths = quoted();
+            Some(Call::Rename(paths.next()?, paths.next()?))
+        }
+        "unlink" | "unlinkat" | "rmdir" => Some(Call::Remove(quoted().next()?)),
+        _ => None,
+    }
+}
+
+/// What is not yet on the disk.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Contents of files.
+    contents: BTreeSet<PathBuf>,
+    /// Names in folders.
+    names: BTreeSet<PathBuf>,
+}
+
+impl Pending {
+    /// What is pending of `path` and all below it.
+    fn below(&self, path: &Path) -> Option<&PathBuf> {
+        let mut all = self.contents.iter().chain(&self.names);
+        all.find(|pending| pending.starts_with(path) && *pending != path)
+    }
+
+    fn forget(&mut self, path: &Path) {
+        self.contents.retain(|pending| !pending.starts_with(path));
+        self.names.retain(|pending| !pending.starts_with(path));
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) {
+        for set in [&mut self.contents, &mut self.names] {
+            let moved = |path: &PathBuf| match path.strip_prefix(from) {
+                Ok(rest) if rest == Path::new("") => to.to_owned(),
+                Ok(rest) => to.join(rest),
+                Err(_) => path.clone(),
+            };
+            *set = set.iter().map(moved).collect();
+        }
+        self.names.insert(to.to_owned());
+    }
+}
+
+fn is_pointer(path: &Path) -> bool {
+    path.ends_with("checkpoints/last") || path.ends_with("checkpoints/best")
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    let named = |path: &Path, begin: &str| {
+        (path.file_name()).is_some_and(|name| name.to_string_lossy().starts_with(begin))
+    };
+    named(path, "step-") && path.parent().is_some_and(|p| p.ends_with("checkpoints"))
+}
+
+/// Are the calls in an order that survives a power failure? The saves that were seen.
+fn check(calls: &[Call], run: &Path) -> Result<usize, String> {
+    let checkpoints = run.join("checkpoints");
+    let mut pending = Pending::default();
+    let mut saves = 0;
+    let pending_pointer = |pending: &Pending| pending.names.iter().find(|n| is_pointer(n)).cloned();
+    for call in calls {
+        match call {
+            Call::Make(path) => {
+                pending.names.insert(path.clone());
+            }
+            Call::Write(path) => {
+                // Training goes on: the save before is done.
+                if let Some(left) =
+                    pending_pointer(&pending).filter(|_| path.ends_with("metrics.jsonl"))
+                {
+                    return Err(format!(
+                        "{left:?} may not be on the disk when training goes on"
+                    ));
+                }
+                pending.contents.insert(path.clone());
+            }
+            Call::Sync(path) => {
+                pending.contents.remove(path);
+                pending
+                    .names
+                    .retain(|name| name.parent() != Some(path.as_path()));
+            }
+            Call::Remove(path) => pending.forget(path),
+            Call::Rename(from, to) => {
+                if pending.contents.contains(from) {
+                    return Err(format!("{to:?} gets its name before its contents"));
+                }
+                let is_folder = is_checkpoint(to) || to.as_path() == run;
+                if let Some(left) = pending.below(from).filter(|_| is_folder) {
+                    return Err(format!("{to:?} gets its name before {left:?}"));
+                }
+                if is_pointer(to) {
+                    let log = pending
+                        .contents
+                        .iter()
+                        .find(|p| p.ends_with("metrics.jsonl"));
+                    let name = pending.names.iter().find(|name| is_checkpoint(name));
+                    // The last one must never be behind the best.
+                    let last = pending_pointer(&pending);
+                    if let Some(left) = log.or(name).or(last.as_ref()) {
+                        return Err(format!("{to:?} gets its name before {left:?}"));
+                    }
+                    saves += usize::from(to.ends_with("last"));
+                }
+                // One that is to go: nothing may point at it any more.
+                if let Some(left) = pending_pointer(&pending).filter(|_| is_checkpoint(from)) {
+                    return Err(format!(
+                        "{from:?} is removed before {left:?} is on the disk"
+                    ));
+                }
+                pending.rename(from, to);
+            }
+        }
+    }
+    let left = pending.below(&checkpoints).or_else(|| {
+        let names = ["summary.json", "loss.svg"].map(|name| run.join(name));
+        let name = |path: &&PathBuf| names.contains(path);
+        pending.contents.iter().chain(&pending.names).find(name)
+    });
+    match left {
+        Some(left) => Err(format!("{left:?} is not on the disk at the end")),
+        None => Ok(saves),
+    }
+}
+
+/// The calls of a training run with six saves after its first; none without strace.
+fn traced(folder: &Path) -> Option<(Vec<Call>, PathBuf)> {
+    let (trace, run) = (folder.join("trace"), folder.join("runs/run"));
+    let text = "the quick brown foxes jump over the lazy dogs\n".repeat(10);
+    fs::write(folder.join("text.txt"), text).unwrap();
+    let calls = "trace=openat,mkdir,mkdirat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir";
+    let flags = "train --quiet --device cpu --data text.txt --valid-fraction 0.2 --nhid 16 \
+        --batch-size 2 --bptt 5 --epochs 3 --log-interval 5 --save-interval 20 --keep 1 --out";
+    let traced = Command::new("strace")
+        .args([
+            "-f",
+            "-y",
+            "-qq",
+            "-s",
+            "4096",
+            "-e",
+            "signal=none",
+            "-e",
+            calls,
+            "-o",
+        ])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_bptt"))
+        .args(flags.split_whitespace())
+        .arg(&run)
+        .current_dir(folder)
+        .env_remove("XDG_RUNTIME_DIR")
+        .output();
+    let works = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .status();
+    if !works.is_ok_and(|status| status.success()) {
+        say::say("SKIPPED: what is on the disk before what: strace does not work here");
+        return None;
+    }
+    let traced = traced.unwrap();
+    assert!(traced.status.success(), "{traced:?}");
+    let trace = fs::read_to_string(trace).unwrap();
+    Some((trace.lines().filter_map(parse).collect(), run))
+}
+
+#[test]
+fn a_checkpoint_is_on_the_disk_before_the_pointer_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap();
+    let Some((calls, run)) = traced(&path) else {
+        return;
+    };
+    let saves = check(&calls, &run);
+    let syncs: Vec<usize> = (0..calls.len())
+        .filter(|at| matches!(&calls[*at], Call::Sync(path) if path.starts_with(run.join("checkpoints"))))
+        .collect();
+    say::say(&format!(
+        "{saves:?} saves in a durable order; each of their {} syncs is missed when it is left out",
+        syncs.len()
+    ));
+    assert!(saves.as_ref().is_ok_and(|saves| *saves >= 6), "{saves:?}");
+
+    // Each wait of each save is missed when it is left out.
+    for at in &syncs {
+        let mut without = calls.clone();
+        let sync = without.remove(*at);
+        assert!(
+            check(&without, &run).is_err(),
+            "{at}: {sync:?} is not missed"
+        );
+    }
+    // So is the order of what gets its name when.
+    for (at, call) in calls.iter().enumerate() {
+        let Call::Rename(_, to) = call else { continue };
+        let of_run = to.starts_with(run.join("checkpoints"));
+        if of_run && (is_checkpoint(to) || is_pointer(to)) {
+            let before = calls[..at]
+                .iter()
+                .rposition(|c| matches!(c, Call::Sync(_)))
+                .unwrap();
+            let mut early = calls.clone();
+            let call = early.remove(at);
+            early.insert(before, call);
+            assert!(
+                check(&early, &run).is_err(),
+                "{to:?} too early is not missed"
+            );
+        }
+    }
+}
