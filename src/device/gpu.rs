@@ -133,6 +133,8 @@ pub struct Gpu {
     pipeline_of: HashMap<(&'static str, u32), usize>,
     sources: HashMap<&'static str, String>,
     variants: HashMap<&'static str, &'static Kernel>,
+    /// The most workgroups in a row of a grid, where the limit is not low enough.
+    widest: Option<u32>,
     pub(super) trials: Trials,
     bindings: HashMap<BindingKey, Binding>,
     uniforms: Vec<wgpu::Buffer>,
@@ -186,6 +188,7 @@ impl Gpu {
             pipeline_of: HashMap::new(),
             sources: HashMap::new(),
             variants: HashMap::new(),
+            widest: None,
             bindings: HashMap::new(),
             uniforms: Vec::new(),
             free_slots: Vec::new(),
@@ -300,7 +303,7 @@ impl Gpu {
         };
         let part = match parts as usize {
             0 | 1 => workgroups,
-            parts => exact(workgroups.div_ceil(parts), self.most_workgroups()),
+            parts => exact(workgroups.div_ceil(parts), self.widest()),
         };
         for first in (0..workgroups).step_by(part.max(1)) {
             let count = part.min(workgroups - first);
@@ -320,8 +323,16 @@ impl Gpu {
         Ok(())
     }
 
-    fn most_workgroups(&self) -> u32 {
-        self.limits.max_compute_workgroups_per_dimension
+    /// Lets no grid have more than so many workgroups in a row, until told otherwise, as a large one
+    /// has none with more than the device's limit: what comes of the rows shows in small grids, too.
+    pub fn fold_grids(&mut self, widest: Option<u32>) {
+        self.widest = widest;
+    }
+
+    fn widest(&self) -> u32 {
+        self.widest
+            .unwrap_or(u32::MAX)
+            .min(self.limits.max_compute_workgroups_per_dimension)
     }
 
     /// Records one dispatch that takes a slow GPU so many seconds, after a submission of those before
@@ -339,8 +350,8 @@ impl Gpu {
         if pending > 0.0 && pending + seconds > self.longest {
             self.submit()?;
         }
-        let limit = self.most_workgroups();
-        let grid = grid(workgroups, limit).ok_or(Error::Grid {
+        let limit = self.limits.max_compute_workgroups_per_dimension;
+        let grid = grid(workgroups, self.widest(), limit).ok_or(Error::Grid {
             kernel: kernel.name,
             workgroups,
             limit,

@@ -97,20 +97,21 @@ impl Kernel {
 /// first workgroup that a part takes. [`crate::device::Gpu`] sets it.
 pub const FIRST_WORKGROUP: &str = "first_workgroup";
 
-/// The grid for a number of workgroups, at most `limit` in each dimension, that a kernel numbers as
+/// The grid for a number of workgroups, at most `widest` in a row, that a kernel numbers as
 /// `workgroup_id.x + workgroup_id.y * num_workgroups.x`. It may hold a few more than asked for;
 /// kernels return at once in those. None if it would have more than `limit` rows.
-pub fn grid(workgroups: usize, limit: u32) -> Option<[u32; 2]> {
-    let limit_wide = limit.max(1) as usize;
-    let rows = workgroups.div_ceil(limit_wide).max(1);
+pub fn grid(workgroups: usize, widest: u32, limit: u32) -> Option<[u32; 2]> {
+    let widest = widest.clamp(1, limit.max(1)) as usize;
+    let rows = workgroups.div_ceil(widest).max(1);
     let columns = workgroups.div_ceil(rows);
     let within = |n: usize| u32::try_from(n).ok().filter(|n| *n <= limit);
     Some([within(columns)?, within(rows)?])
 }
 
-/// The largest number of workgroups up to `workgroups` whose grid holds no more than that: at least 1.
-pub fn exact(workgroups: usize, limit: u32) -> usize {
-    let limit = limit.max(1) as usize;
+/// The largest number of workgroups up to `workgroups` whose grid, at most `widest` in a row, holds no
+/// more than that: at least 1.
+pub fn exact(workgroups: usize, widest: u32) -> usize {
+    let limit = widest.max(1) as usize;
     match workgroups {
         0 => 1,
         few if few <= limit => few,
@@ -126,24 +127,24 @@ mod tests {
     fn a_grid_covers_all_workgroups_within_the_limit() {
         for limit in [65_535, 300_000] {
             for workgroups in [1usize, 65_535, 65_536, 109_375, 10_000_019, 4_000_000_000] {
-                let [x, y] = grid(workgroups, limit).unwrap();
+                let [x, y] = grid(workgroups, limit, limit).unwrap();
                 assert!(x <= limit && y <= limit);
                 let covered = x as usize * y as usize;
                 assert!(covered >= workgroups, "{workgroups}: {x}x{y}");
                 assert!(covered - workgroups < y as usize);
             }
-            assert_eq!(grid(0, limit).unwrap()[0], 0);
+            assert_eq!(grid(0, limit, limit).unwrap()[0], 0);
         }
-        assert_eq!(grid(16, 4), Some([4, 4]));
-        assert_eq!(grid(17, 4), None);
-        assert_eq!(grid(usize::MAX, u32::MAX), None);
+        assert_eq!(grid(16, 4, 4), Some([4, 4]));
+        assert_eq!(grid(17, 4, 4), None);
+        assert_eq!(grid(usize::MAX, u32::MAX, u32::MAX), None);
     }
 
     #[test]
     fn a_part_s_grid_holds_no_more_than_the_part() {
         for workgroups in [0, 1, 65_535, 65_536, 70_001, 200_000] {
             let part = exact(workgroups, 65_535);
-            let [x, y] = grid(part, 65_535).unwrap();
+            let [x, y] = grid(part, 65_535, 65_535).unwrap();
             assert_eq!(x as usize * y as usize, part);
             assert!(part >= 1 && part <= workgroups.max(1));
         }

@@ -36,6 +36,10 @@ use harness::Harness;
 pub use report::{OpReport, Report};
 pub use subject::Subject;
 
+/// Workgroups in a row of a grid while an op is checked: few enough for grids of several rows. Training
+/// is checked with grids as wide as they can be.
+const WIDEST: u32 = 3;
+
 /// Runs the cases of one op.
 type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
 
@@ -124,10 +128,12 @@ fn check_in<O: Subject>(
         return Ok(None);
     };
     device.force(name, Some(variant));
+    device.fold_grids(Some(WIDEST));
     let mut harness = Harness::new(device, name, variant);
     harness.until_failure = until_failure;
     let checked = cases(&mut harness).map(|()| Some(harness.into_report()));
     device.force(name, None);
+    device.fold_grids(None);
     checked
 }
 

@@ -14,6 +14,10 @@ pub trait Subject: Stopwatch<Elem = f32> {
     /// Does `op` by `variant` from now on; [`None`] lets it choose again.
     fn force(&mut self, op: &'static str, variant: Option<&'static str>);
 
+    /// Lets grids have at most so many workgroups in a row, where there are any; [`None`] lets them be
+    /// as wide as they can.
+    fn fold_grids(&mut self, widest: Option<u32>);
+
     /// Adapter, backend and driver.
     fn names(&self) -> [String; 3];
 }
@@ -27,6 +31,10 @@ impl Subject for Gpu {
 
     fn force(&mut self, op: &'static str, variant: Option<&'static str>) {
         self.force_variant(op, variant);
+    }
+
+    fn fold_grids(&mut self, widest: Option<u32>) {
+        Gpu::fold_grids(self, widest);
     }
 
     fn names(&self) -> [String; 3] {
@@ -44,6 +52,8 @@ impl Subject for Cpu<f32> {
     }
 
     fn force(&mut self, _: &'static str, _: Option<&'static str>) {}
+
+    fn fold_grids(&mut self, _: Option<u32>) {}
 
     fn names(&self) -> [String; 3] {
         use crate::device::Device;
