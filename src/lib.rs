@@ -31,6 +31,8 @@
 //! # }
 //! ```
 #![warn(missing_docs, missing_debug_implementations)]
+// tests/policy.rs lists where it is expected.
+#![deny(unsafe_code)]
 
 pub mod bench;
 pub mod checkpoint;

@@ -152,6 +152,7 @@ fn set_up(arguments: &Arguments) {
 
 /// Mesa's device-selection layer, which only reorders adapters, prints errors of its own where there
 /// is no desktop session.
+#[expect(unsafe_code, reason = "another thread could read the environment")]
 fn quieten_mesa() {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         // SAFETY: the process has no other thread yet that could read the environment.

@@ -215,6 +215,7 @@ pub fn write(to: &mut impl Write, ids: &[u32], width: Width) -> std::io::Result<
 ///
 /// # Errors
 /// What the operating system said.
+#[expect(unsafe_code, reason = "a file can change while it is mapped")]
 pub fn map(file: &File) -> std::io::Result<Arc<Mmap>> {
     // SAFETY: a file that is cut off or changed while it is mapped would take the process down or
     // change ids under it. Ours are either temporary files without a name, which nobody else can

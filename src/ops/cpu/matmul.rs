@@ -104,8 +104,9 @@ fn ranges(length: usize, count: usize) -> Vec<Range<usize>> {
 struct Shared<F>(*mut F);
 
 // SAFETY: the tasks of a product write disjoint elements, and nothing reads them meanwhile.
-unsafe impl<F> Send for Shared<F> {}
-unsafe impl<F> Sync for Shared<F> {}
+unsafe impl<F: Send> Send for Shared<F> {}
+// SAFETY: as above.
+unsafe impl<F: Send> Sync for Shared<F> {}
 
 impl<F> Shared<F> {
     fn pointer(self) -> *mut F {

@@ -1,4 +1,15 @@
 //! What fuzz targets share: a folder in memory, and a small run in it to break.
+//!
+//! A target, for ten minutes (`cargo fuzz list --fuzz-dir tests/fuzz` names all):
+//!
+//! ```sh
+//! cargo install cargo-fuzz --locked
+//! mkdir -p tests/fuzz/corpus/import
+//! cargo +nightly fuzz run --fuzz-dir tests/fuzz import tests/fuzz/corpus/import \
+//!     tests/fuzz/seeds/import -- -max_total_time=600 -rss_limit_mb=1024 -timeout=10
+//! ```
+//!
+//! What is found becomes a case of tests/broken.
 
 use std::fs;
 use std::path::{Path, PathBuf};
