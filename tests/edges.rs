@@ -187,7 +187,13 @@ fn check_saturated<O: Ops<Elem = f32>>(ops: &mut O) {
         hidden: 7,
     };
     let step = size.batch * size.hidden;
-    let sign = |i: usize| if i * i % 3 == 0 { 1.0f32 } else { -1.0 };
+    let sign = |i: usize| {
+        if (i * i).is_multiple_of(3) {
+            1.0f32
+        } else {
+            -1.0
+        }
+    };
     let state: Vec<f32> = (0..4 * step)
         .map(|i| sign(i) * if i < step { 1.0 } else { 1e3 })
         .collect();
@@ -409,7 +415,7 @@ fn model_at<O: Ops>(
 
 /// Subnormal weights are as good as none: every token has the same probability.
 fn check_subnormal_weights<O: Ops<Elem = f32>>(ops: &mut O) {
-    let (loss, gradients) = model_at(ops, |_, i| if i % 2 == 0 { 1e-40 } else { -1e-40 });
+    let (loss, gradients) = model_at(ops, |_, i| if i.is_multiple_of(2) { 1e-40 } else { -1e-40 });
     let want = 11f64.ln();
     // The logarithm, a sum of 11 terms of exp 0, and a mean of 20 rows.
     let bound = log_absolute(11.0) + gamma(11) + 19.0 * 7.0 * U + 2.0 * U * want;
@@ -427,7 +433,7 @@ on_each_device!(
 /// is that of the reference but for the roundings of the logits and of the row.
 fn check_saturated_model<O: Ops<Elem = f32>>(ops: &mut O) {
     let value = |name: &str, i: usize| match name {
-        "b" if i % 2 == 0 => 1e3,
+        "b" if i.is_multiple_of(2) => 1e3,
         "b" => -1e3,
         _ => ((i * 7 % 13) as f32 - 6.0) / 6.0,
     };
