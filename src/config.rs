@@ -344,10 +344,13 @@ impl Config {
             require("vocab-size", size, words, "only with --level word")?;
         }
         let positive = |x: f64| x.is_finite() && x > 0.0;
-        require("lr", self.lr, positive(self.lr), "a positive number")?;
+        let usable = self.lr > 0.0 && (self.lr as f32).is_normal();
+        let expected = "a positive number that f32 can hold";
+        require("lr", self.lr, usable, expected)?;
         let factor = positive(self.lr_decay) && self.lr_decay <= 1.0;
         require("lr-decay", self.lr_decay, factor, "above 0 and at most 1")?;
-        let bound = self.clip.is_finite() && self.clip >= 0.0;
+        // One that f32 takes for 0 would not bound anything.
+        let bound = self.clip == 0.0 || self.clip > 0.0 && (self.clip as f32).is_normal();
         require(
             "clip",
             self.clip,

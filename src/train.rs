@@ -347,7 +347,8 @@ impl<'a, O: Ops> Trainer<'a, O> {
     /// Trains until there is something to tell, or `stop`, asked between two steps, says to stop.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if the loss is no longer a number; as the ops.
+    /// [`Error::Diverged`] if the loss is no longer a number, or the gradient's norm, which is looked
+    /// at with each line of the log; as the ops.
     pub fn advance(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<Advance> {
         loop {
             if let Some(due) = self.due.pop_front() {
@@ -423,6 +424,10 @@ impl<'a, O: Ops> Trainer<'a, O> {
                 Some(_) => Some(self.optimizer.gradient_norm(ops)?),
                 None => None,
             };
+            // Beyond f32, clipping leaves nothing of the gradient: nothing would be learnt.
+            if norm.is_some_and(|norm| !norm.is_finite()) {
+                return Err(self.diverged(ops, loss));
+            }
             let event = self.steps_event(loss, norm);
             self.due.push_back(Advance::Event(event));
         } else if step.is_multiple_of(LOSSES_SUMMED) || self.untaken() >= LOSSES_SUMMED {

@@ -1,8 +1,9 @@
 use super::bounds::{TINY, U};
 use super::harness::{Harness, devices, devices_mut, exacts, exacts_mut};
-use super::sgd::LENGTHS;
+use super::sgd::{LENGTHS, lengths};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Ops, Write};
 
 /// Exact in f32.
@@ -14,6 +15,13 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         check(harness, lengths, Write::Overwrite)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    let lengths = lengths(size);
+    check(harness, &lengths, Write::Accumulate)?;
+    check(harness, &lengths, Write::Overwrite)
 }
 
 fn check<O: Subject>(harness: &mut Harness<O>, lengths: &[usize], write: Write) -> Result<()> {

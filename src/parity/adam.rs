@@ -1,8 +1,9 @@
 use super::bounds::{TINY, U};
 use super::harness::{Harness, devices, devices_mut, exacts, exacts_mut};
-use super::sgd::LENGTHS;
+use super::sgd::{LENGTHS, lengths};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Adam, Ops};
 
 /// Exact in f32, as are 1 − β₁ and 1 − β₂.
@@ -37,6 +38,16 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    check(
+        harness,
+        &lengths(size),
+        1.0,
+        SETTINGS[size.vocab % SETTINGS.len()],
+    )
 }
 
 /// Gradients and moments are as large as `scale`.

@@ -1,6 +1,7 @@
 use super::harness::Harness;
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::Ops;
 
 /// Elements that take more workgroups of 64 lanes than one row of the grid holds.
@@ -17,19 +18,37 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         (720, 3, 370, 350),
         (2 * LARGE, 0, LARGE, LARGE),
     ] {
-        if harness.is_settled() {
-            return Ok(());
-        }
-        let values = harness.normal(total, 1.0);
-        let mut tensor = harness.in_out(&values)?;
-        harness
-            .device
-            .copy_within(&mut tensor.device, from, to, len)?;
-        harness
-            .exact
-            .copy_within(&mut tensor.exact, from, to, len)?;
-        let case = format!("{len} elements from {from} to {to} of {total}");
-        harness.compare(&case, &tensor, |_| 0.0)?;
+        check(harness, total, from, to, len)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    // The last state becomes the first one, as from window to window.
+    let step = size.batch * size.hidden;
+    let last = size.time_steps * step;
+    check(harness, last + step, last, 0, step)
+}
+
+fn check<O: Subject>(
+    harness: &mut Harness<O>,
+    total: usize,
+    from: usize,
+    to: usize,
+    len: usize,
+) -> Result<()> {
+    if harness.is_settled() {
+        return Ok(());
+    }
+    let values = harness.normal(total, 1.0);
+    let mut tensor = harness.in_out(&values)?;
+    harness
+        .device
+        .copy_within(&mut tensor.device, from, to, len)?;
+    harness
+        .exact
+        .copy_within(&mut tensor.exact, from, to, len)?;
+    let case = format!("{len} elements from {from} to {to} of {total}");
+    harness.compare(&case, &tensor, |_| 0.0)
 }

@@ -4,6 +4,7 @@ use super::harness::{Harness, magnitudes};
 use super::subject::Subject;
 use crate::device::tokens::SEGMENT;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Ops, embedding_partials};
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
@@ -32,6 +33,12 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         20,
     )?;
     check(harness, &(0..300).rev().collect::<Vec<_>>(), 300, 3)
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    let tokens = harness.tokens(size.rows(), size.vocab);
+    check(harness, &tokens, size.vocab, size.embedding)
 }
 
 fn check<O: Subject>(

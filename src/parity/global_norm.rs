@@ -1,7 +1,9 @@
 use super::bounds::{U, gamma, tree};
 use super::harness::{Harness, ROW_LANES, devices, exacts};
+use super::sgd::lengths;
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{NORM_CHUNK, Ops, norm_partials};
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
@@ -21,6 +23,14 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
                 check(harness, lengths, max_norm, grouped)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    for grouped in [false, true] {
+        check(harness, &lengths(size), Some(0.5), grouped)?;
     }
     Ok(())
 }

@@ -42,6 +42,8 @@ pub struct Harness<'a, O> {
     pub exact: Cpu<f64>,
     /// Is one failure enough?
     pub until_failure: bool,
+    /// What the inputs are drawn from.
+    pub seed: u64,
     report: OpReport,
     stream: u64,
 }
@@ -53,6 +55,7 @@ impl<'a, O: Subject> Harness<'a, O> {
             device,
             exact: Cpu::new(),
             until_failure: false,
+            seed: 1,
             report: OpReport::new(op, variant),
             stream: 0,
         }
@@ -85,7 +88,7 @@ impl<'a, O: Subject> Harness<'a, O> {
     /// Normally distributed numbers, others at each call.
     pub fn normal(&mut self, len: usize, deviation: f64) -> Vec<f32> {
         self.stream += 1;
-        Init::Normal(deviation).values(1, self.stream, len)
+        Init::Normal(deviation).values(self.seed, self.stream, len)
     }
 
     /// [`Harness::normal`] for each of some lengths.

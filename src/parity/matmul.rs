@@ -2,6 +2,7 @@ use super::bounds::{TINY, gamma};
 use super::harness::{Harness, magnitudes};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Write};
 
 /// M, N, K: one, none, primes, the edges of tiles of 8, 32, 64 and 128 and of the 16 k's that are
@@ -77,6 +78,20 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         product(harness, a, b, c, false, Write::Accumulate)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    let (rows, at) = (size.rows(), size.vocab % 5);
+    let (embedding, hidden, vocab) = (size.embedding, size.hidden, size.vocab);
+    let e = Matrix::new(rows, embedding).at(at);
+    let h = Matrix::new(rows, hidden);
+    let (wx, wa) = (Matrix::new(embedding, hidden), Matrix::new(hidden, vocab));
+    let da = Matrix::new(rows, vocab);
+    product(harness, e, wx, h, true, Write::Overwrite)?;
+    product(harness, h, wa.at(at), da, true, Write::Overwrite)?;
+    product(harness, da, wa.t(), h, false, Write::Overwrite)?;
+    product(harness, h.t(), da, wa, false, Write::Accumulate)
 }
 
 fn product<O: Subject>(

@@ -32,6 +32,7 @@ mod tanh_backward;
 mod training;
 
 use crate::error::Result;
+use crate::model::ModelSize;
 use harness::Harness;
 pub use report::{OpReport, Report};
 pub use subject::Subject;
@@ -42,30 +43,44 @@ const WIDEST: u32 = 3;
 
 /// Runs the cases of one op.
 type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
+/// Runs cases of one op with the sizes of a model.
+type CasesAt<O> = fn(&mut Harness<O>, ModelSize) -> Result<()>;
 
 /// Every op with its cases, in the order of the trait's methods.
-fn cases<O: Subject>() -> [(&'static str, Cases<O>); 20] {
+fn cases<O: Subject>() -> [(&'static str, Cases<O>, CasesAt<O>); 20] {
     [
-        ("matmul", matmul::cases),
-        ("tanh", tanh::cases),
-        ("tanh_backward", tanh_backward::cases),
-        ("rnn", rnn::cases),
-        ("rnn_backward", rnn_backward::cases),
-        ("embedding", embedding::cases),
-        ("embedding_backward", embedding_backward::cases),
-        ("softmax_cross_entropy", softmax_cross_entropy::cases),
-        ("mean_loss", mean_loss::cases),
-        ("softmax", softmax::cases),
-        ("sample", sample::cases),
-        ("softmax_backward", softmax_backward::cases),
-        ("cross_entropy", cross_entropy::cases),
-        ("sum_rows", sum_rows::cases),
-        ("accumulate", accumulate::cases),
-        ("global_norm", global_norm::cases),
-        ("sgd", sgd::cases),
-        ("momentum", momentum::cases),
-        ("adam", adam::cases),
-        ("copy_within", copy_within::cases),
+        ("matmul", matmul::cases, matmul::at),
+        ("tanh", tanh::cases, tanh::at),
+        ("tanh_backward", tanh_backward::cases, tanh_backward::at),
+        ("rnn", rnn::cases, rnn::at),
+        ("rnn_backward", rnn_backward::cases, rnn_backward::at),
+        ("embedding", embedding::cases, embedding::at),
+        (
+            "embedding_backward",
+            embedding_backward::cases,
+            embedding_backward::at,
+        ),
+        (
+            "softmax_cross_entropy",
+            softmax_cross_entropy::cases,
+            softmax_cross_entropy::at,
+        ),
+        ("mean_loss", mean_loss::cases, mean_loss::at),
+        ("softmax", softmax::cases, softmax::at),
+        ("sample", sample::cases, sample::at),
+        (
+            "softmax_backward",
+            softmax_backward::cases,
+            softmax_backward::at,
+        ),
+        ("cross_entropy", cross_entropy::cases, cross_entropy::at),
+        ("sum_rows", sum_rows::cases, sum_rows::at),
+        ("accumulate", accumulate::cases, accumulate::at),
+        ("global_norm", global_norm::cases, global_norm::at),
+        ("sgd", sgd::cases, sgd::at),
+        ("momentum", momentum::cases, momentum::at),
+        ("adam", adam::cases, adam::at),
+        ("copy_within", copy_within::cases, copy_within::at),
     ]
 }
 
@@ -73,7 +88,7 @@ fn cases<O: Subject>() -> [(&'static str, Cases<O>); 20] {
 pub fn ops() -> impl Iterator<Item = &'static str> {
     cases::<crate::device::Gpu>()
         .into_iter()
-        .map(|(name, _)| name)
+        .map(|(name, _, _)| name)
 }
 
 /// Checks one op by every variant. An unknown name gives no reports.
@@ -124,14 +139,45 @@ fn check_in<O: Subject>(
     variant: &'static str,
     until_failure: bool,
 ) -> Result<Option<OpReport>> {
-    let Some((name, cases)) = cases::<O>().into_iter().find(|(name, _)| *name == op) else {
+    with_harness(device, op, variant, |harness, cases, _| {
+        harness.until_failure = until_failure;
+        cases(harness)
+    })
+}
+
+/// Checks one op by one variant of it, with the sizes of a model and inputs of `seed`'s; [`None`]
+/// for an unknown op.
+///
+/// # Errors
+/// As [`check_op`].
+pub fn check_at<O: Subject>(
+    device: &mut O,
+    op: &str,
+    variant: &'static str,
+    size: ModelSize,
+    seed: u64,
+) -> Result<Option<OpReport>> {
+    size.check()?;
+    with_harness(device, op, variant, |harness, _, at| {
+        harness.seed = seed;
+        at(harness, size)
+    })
+}
+
+/// Lets `check` run an op's cases by one variant.
+fn with_harness<O: Subject>(
+    device: &mut O,
+    op: &str,
+    variant: &'static str,
+    check: impl FnOnce(&mut Harness<O>, Cases<O>, CasesAt<O>) -> Result<()>,
+) -> Result<Option<OpReport>> {
+    let Some((name, cases, at)) = cases::<O>().into_iter().find(|(name, ..)| *name == op) else {
         return Ok(None);
     };
     device.force(name, Some(variant));
     device.fold_grids(Some(WIDEST));
     let mut harness = Harness::new(device, name, variant);
-    harness.until_failure = until_failure;
-    let checked = cases(&mut harness).map(|()| Some(harness.into_report()));
+    let checked = check(&mut harness, cases, at).map(|()| Some(harness.into_report()));
     device.force(name, None);
     device.fold_grids(None);
     checked
@@ -143,6 +189,15 @@ fn check_in<O: Subject>(
 /// As [`check_op`].
 pub fn check_training<O: Subject>(device: &mut O) -> Result<Vec<OpReport>> {
     training::check(device)
+}
+
+/// Checks the loss and the gradients of one window of a model of any size, with weights of `seed`'s.
+///
+/// # Errors
+/// As [`check_op`]; [`crate::Error::Config`] for a size that no model can have.
+pub fn check_model_at<O: Subject>(device: &mut O, size: ModelSize, seed: u64) -> Result<OpReport> {
+    size.check()?;
+    training::check_at(device, size, seed)
 }
 
 /// Checks everything; `progress` sees each report as it is made.

@@ -1,8 +1,9 @@
 use super::bounds::{TINY, U};
 use super::harness::{Harness, devices, devices_mut, exacts, exacts_mut};
-use super::sgd::LENGTHS;
+use super::sgd::{LENGTHS, lengths};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Momentum, Ops};
 
 /// Exact in f32.
@@ -32,6 +33,15 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         check(harness, &[300, 7], settings)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    check(
+        harness,
+        &lengths(size),
+        SETTINGS[size.vocab % SETTINGS.len()],
+    )
 }
 
 fn check<O: Subject>(

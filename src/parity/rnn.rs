@@ -3,6 +3,7 @@ use super::harness::{Harness, magnitudes, widen};
 use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Recurrence, Write};
 
 /// T, N, H and the size of the pre-activations.
@@ -23,38 +24,53 @@ pub const SIZES: &[(usize, usize, usize, f64)] = &[
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for &(time_steps, batch, units, scale) in SIZES {
-        let size = Recurrence {
-            time_steps,
-            batch,
-            hidden: units,
-        };
-        let step = batch * units;
-        if harness.is_settled() {
-            return Ok(());
-        }
-        let mut values = harness.normal((time_steps + 1) * step, scale);
-        // An initial state is an output of tanh.
-        values[..step].iter_mut().for_each(|h| *h = h.tanh());
-        let weights = harness.normal(units * units, scale / (units as f64).sqrt());
-        let mut hidden = harness.in_out(&values)?;
-        let wh = harness.input(&weights)?;
-        harness.device.rnn(&mut hidden.device, &wh.device, size)?;
-        let got = harness.result(&hidden)?;
-
-        // Each step is checked from the state that the device itself came to: errors of earlier
-        // steps, which a recurrence may amplify without end, are not part of this step's bound.
-        let (mut want, mut bound) = (widen(&values[..step]), vec![0.0; step]);
-        for t in 0..time_steps {
-            let previous = &got[t * step..(t + 1) * step];
-            let z = &values[(t + 1) * step..(t + 2) * step];
-            let (h, b) = one_step(harness, previous, z, &wh.exact, size)?;
-            want.extend(h);
-            bound.extend(b);
-        }
-        let case = format!("T={time_steps} N={batch} H={units} pre-activations {scale}");
-        harness.compare_with(&case, &hidden, &want, |i| bound[i])?;
+        check(harness, time_steps, batch, units, scale)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    check(harness, size.time_steps, size.batch, size.hidden, 1.0)
+}
+
+fn check<O: Subject>(
+    harness: &mut Harness<O>,
+    time_steps: usize,
+    batch: usize,
+    units: usize,
+    scale: f64,
+) -> Result<()> {
+    let size = Recurrence {
+        time_steps,
+        batch,
+        hidden: units,
+    };
+    let step = batch * units;
+    if harness.is_settled() {
+        return Ok(());
+    }
+    let mut values = harness.normal((time_steps + 1) * step, scale);
+    // An initial state is an output of tanh.
+    values[..step].iter_mut().for_each(|h| *h = h.tanh());
+    let weights = harness.normal(units * units, scale / (units as f64).sqrt());
+    let mut hidden = harness.in_out(&values)?;
+    let wh = harness.input(&weights)?;
+    harness.device.rnn(&mut hidden.device, &wh.device, size)?;
+    let got = harness.result(&hidden)?;
+
+    // Each step is checked from the state that the device itself came to: errors of earlier
+    // steps, which a recurrence may amplify without end, are not part of this step's bound.
+    let (mut want, mut bound) = (widen(&values[..step]), vec![0.0; step]);
+    for t in 0..time_steps {
+        let previous = &got[t * step..(t + 1) * step];
+        let z = &values[(t + 1) * step..(t + 2) * step];
+        let (h, b) = one_step(harness, previous, z, &wh.exact, size)?;
+        want.extend(h);
+        bound.extend(b);
+    }
+    let case = format!("T={time_steps} N={batch} H={units} pre-activations {scale}");
+    harness.compare_with(&case, &hidden, &want, |i| bound[i])
 }
 
 /// tanh(z + previous·Wh) in f64, and its bound.

@@ -8,6 +8,7 @@ use super::bounds::{TINY, U, exp_relative, gamma};
 use super::harness::{Harness, ROW_LANES, widen};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Choice, Ops};
 
 /// Rows, V, and what the logits are like.
@@ -72,6 +73,15 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         for choice in choices(vocab).into_iter().step_by(every) {
             check(harness, &logits, rows, vocab, choice)?;
         }
+    }
+    Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    for choice in choices(size.vocab) {
+        let logits = logits(harness, Logits::Normal(3.0), size.batch * size.vocab);
+        check(harness, &logits, size.batch, size.vocab, choice)?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@ use super::bounds::{TINY, U};
 use super::harness::{Harness, devices, devices_mut, exacts, exacts_mut};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
+use crate::model::parameters::specs;
 use crate::ops::Ops;
 
 /// Lengths of weights that are updated together.
@@ -17,11 +19,22 @@ pub const LENGTHS: [&[usize]; 9] = [
     &[1; 20],
 ];
 
+/// Lengths of a model's parameters.
+pub fn lengths(size: ModelSize) -> Vec<usize> {
+    let specs = specs(&size).into_iter();
+    specs.map(|spec| spec.shape.0 * spec.shape.1).collect()
+}
+
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for lengths in LENGTHS {
         check(harness, lengths)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    check(harness, &lengths(size))
 }
 
 fn check<O: Subject>(harness: &mut Harness<O>, lengths: &[usize]) -> Result<()> {

@@ -2,6 +2,7 @@ use super::bounds::{TINY, U, exp_relative, gamma, log_absolute};
 use super::harness::{Harness, ROW_LANES, widen};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Ops, RowChunk};
 
 /// Rows, V and the size of the logits.
@@ -36,6 +37,25 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     // A chunk of a window: rows 2 to 4 of 7.
     let logits = harness.normal(3 * 19, 2.0);
     check(harness, &logits, &[3, 1, 4, 1, 5, 9, 2], 2, 3, 19)
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    let (rows, vocab) = (size.rows(), size.vocab);
+    let tokens = harness.tokens(rows, vocab);
+    // All rows, and those of the last time step.
+    for first_row in [0, rows - size.batch] {
+        let logits = harness.normal((rows - first_row) * vocab, 3.0);
+        check(
+            harness,
+            &logits,
+            &tokens,
+            first_row,
+            rows - first_row,
+            vocab,
+        )?;
+    }
+    Ok(())
 }
 
 fn check<O: Subject>(

@@ -2,6 +2,7 @@ use super::bounds::gamma;
 use super::harness::{Harness, magnitudes};
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Write};
 
 /// Lanes that share a column in the kernel.
@@ -18,36 +19,46 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         (2048, 65),
     ];
     for (i, (rows, cols)) in sizes.into_iter().enumerate() {
-        let layout = Matrix::new(rows, cols).at(i);
-        let write = if i % 2 == 0 {
-            Write::Overwrite
-        } else {
-            Write::Accumulate
-        };
-        if harness.is_settled() {
-            return Ok(());
-        }
-        let values = harness.normal(i + rows * cols, 3.0);
-        let before = harness.normal(cols, 3.0);
-        let x = harness.input(&values)?;
-        let mut out = match write {
-            Write::Overwrite => harness.output(cols)?,
-            Write::Accumulate => harness.in_out(&before)?,
-        };
-        let mut bound = magnitudes(&out.exact);
-        harness
-            .device
-            .sum_rows((&x.device, layout), &mut out.device, write)?;
-        harness
-            .exact
-            .sum_rows((&x.exact, layout), &mut out.exact, write)?;
-        harness
-            .exact
-            .sum_rows((&magnitudes(&x.exact), layout), &mut bound, write)?;
-        let lanes = harness.lanes(LANES);
-        let roundings = rows.div_ceil(lanes) + lanes + 1;
-        let case = format!("{rows}x{cols} {write:?}");
-        harness.compare(&case, &out, |c| gamma(roundings) * bound.0[c])?;
+        check(harness, i, rows, cols)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    check(harness, size.embedding, size.rows(), size.hidden)
+}
+
+/// The matrix is `i` elements into its tensor; its sums are added where `i` is odd.
+fn check<O: Subject>(harness: &mut Harness<O>, i: usize, rows: usize, cols: usize) -> Result<()> {
+    let layout = Matrix::new(rows, cols).at(i);
+    let write = if i.is_multiple_of(2) {
+        Write::Overwrite
+    } else {
+        Write::Accumulate
+    };
+    if harness.is_settled() {
+        return Ok(());
+    }
+    let values = harness.normal(i + rows * cols, 3.0);
+    let before = harness.normal(cols, 3.0);
+    let x = harness.input(&values)?;
+    let mut out = match write {
+        Write::Overwrite => harness.output(cols)?,
+        Write::Accumulate => harness.in_out(&before)?,
+    };
+    let mut bound = magnitudes(&out.exact);
+    harness
+        .device
+        .sum_rows((&x.device, layout), &mut out.device, write)?;
+    harness
+        .exact
+        .sum_rows((&x.exact, layout), &mut out.exact, write)?;
+    harness
+        .exact
+        .sum_rows((&magnitudes(&x.exact), layout), &mut bound, write)?;
+    let lanes = harness.lanes(LANES);
+    let roundings = rows.div_ceil(lanes) + lanes + 1;
+    let case = format!("{rows}x{cols} {write:?}");
+    harness.compare(&case, &out, |c| gamma(roundings) * bound.0[c])
 }

@@ -2,6 +2,7 @@ use super::bounds::{TANH_RELATIVE, TINY};
 use super::harness::Harness;
 use super::subject::Subject;
 use crate::error::Result;
+use crate::model::ModelSize;
 use crate::ops::Ops;
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
@@ -28,6 +29,12 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         check(harness, &values)?;
     }
     Ok(())
+}
+
+/// A case of the sizes of a model.
+pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
+    let values = harness.normal(size.batch * size.hidden, 2.0);
+    check(harness, &values)
 }
 
 fn check<O: Subject>(harness: &mut Harness<O>, values: &[f32]) -> Result<()> {

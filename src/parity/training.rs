@@ -1,6 +1,6 @@
 //! The whole training step against f64: loss and gradients after one step, losses of 200 steps.
 
-use super::bounds::U;
+use super::bounds::{TINY, U, log_absolute};
 use super::report::OpReport;
 use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
@@ -59,6 +59,139 @@ pub fn check<O: Subject>(device: &mut O) -> Result<Vec<OpReport>> {
     Ok(reports)
 }
 
+/// Checks the loss and the gradients of one window, at any size, with weights of `seed`'s.
+pub fn check_at<O: Subject>(device: &mut O, size: ModelSize, seed: u64) -> Result<OpReport> {
+    let mut report = OpReport::new("model", "all");
+    let got = step(device, size, seed, |_, _| Ok(()))?;
+    let exact = |disturb: &mut dyn FnMut(&mut Cpu<f64>, &mut RnnLm<_>) -> Result<()>| {
+        step(&mut Cpu::<f64>::new(), size, seed, disturb)
+    };
+    let want = exact(&mut |_, _| Ok(()))?;
+    let mut disturbed = Vec::new();
+    for noise in 0..PERTURBED {
+        let mut noise = Noise::new(seed + noise, size);
+        let relative = small_step_bound(size);
+        disturbed.push(exact(&mut |cpu, model| {
+            noise.disturb_values(cpu, model, relative)
+        })?);
+    }
+    let terms = terms(size, seed)?;
+    let bound = small_step_bound(size);
+    let strayed = |error: &dyn Fn(&Course) -> f64| disturbed.iter().map(error).fold(0.0, f64::max);
+    let (got_loss, want_loss) = (got.losses[0], want.losses[0]);
+    let loss_strayed = strayed(&|course| (course.losses[0] - want_loss).abs());
+    // A sum of exponentials near 1 has a logarithm that errs absolutely.
+    let tolerance = bound * want_loss + log_absolute(1.0) + 4.0 * loss_strayed;
+    report.cases = 1;
+    report.compare(got_loss, want_loss, tolerance, || {
+        format!("loss at {size:?}")
+    });
+    for (at, (name, want)) in want.gradients.iter().enumerate() {
+        let strayed = strayed(&|course| distance(&course.gradients[at].1, want));
+        let tolerance = bound * terms[at] + 4.0 * strayed + TINY * want.len() as f64;
+        let (norm, error) = (norm(want), distance(&got.gradients[at].1, want));
+        report.cases += 1;
+        report.compare(norm + error, norm, tolerance, || {
+            format!("gradient of {name}, by norm, at {size:?}")
+        });
+    }
+    Ok(report.finish())
+}
+
+/// [`step_bound`] for any size: where sums are short, functions count. A time step has a tanh of
+/// 14.5 u and 5 roundings on its way back; a row a maximum, an exp, a division and a logarithm, of
+/// less than 40 u together.
+fn small_step_bound(size: ModelSize) -> f64 {
+    step_bound(size) + (20.0 * size.time_steps as f64 + 40.0) * U
+}
+
+/// Loss and gradients of the first window, after `disturb` has had the weights.
+fn step<O: Ops>(
+    ops: &mut O,
+    size: ModelSize,
+    seed: u64,
+    disturb: impl FnOnce(&mut O, &mut RnnLm<O>) -> Result<()>,
+) -> Result<Course> {
+    let (inputs, targets) = window(size, 0);
+    course_of(ops, size, seed, (&inputs, &targets), disturb)
+}
+
+fn course_of<O: Ops>(
+    ops: &mut O,
+    size: ModelSize,
+    seed: u64,
+    (inputs, targets): (&[u32], &[u32]),
+    disturb: impl FnOnce(&mut O, &mut RnnLm<O>) -> Result<()>,
+) -> Result<Course> {
+    let mut model = RnnLm::new(ops, size, true)?;
+    model.init(ops, seed)?;
+    disturb(ops, &mut model)?;
+    model.forward(ops, inputs, targets)?;
+    model.backward(ops)?;
+    let gradients = gradients(ops, &model)?;
+    let losses = vec![model.take_loss_sum(ops)?];
+    Ok(Course { gradients, losses })
+}
+
+/// For each parameter, the sum of the norms of the gradients that each single target gives: what
+/// rounding errors are a share of, where such gradients cancel.
+///
+/// Streams are independent, and a target's gradient is what a window that ends with it has more
+/// than one that ends before it.
+fn terms(size: ModelSize, seed: u64) -> Result<Vec<f64>> {
+    let (inputs, targets) = window(size, 0);
+    let mut terms = vec![0.0; 6];
+    for stream in 0..size.batch {
+        let of = |tokens: &[u32], steps: usize| -> Vec<u32> {
+            let tokens = tokens.iter().skip(stream).step_by(size.batch);
+            tokens.take(steps).copied().collect()
+        };
+        let mut before: Vec<Vec<f64>> = Vec::new();
+        for time_steps in 1..=size.time_steps {
+            let size = ModelSize {
+                batch: 1,
+                time_steps,
+                ..size
+            };
+            let (inputs, targets) = (of(&inputs, time_steps), of(&targets, time_steps));
+            let cpu = &mut Cpu::<f64>::new();
+            let course = course_of(cpu, size, seed, (&inputs, &targets), |_, _| Ok(()))?;
+            let total = |(_, gradient): &(_, Vec<f64>)| -> Vec<f64> {
+                gradient.iter().map(|g| g * time_steps as f64).collect()
+            };
+            let sums: Vec<Vec<f64>> = course.gradients.iter().map(total).collect();
+            for (at, sum) in sums.iter().enumerate() {
+                terms[at] += match before.get(at) {
+                    Some(before) => distance(sum, before),
+                    None => norm(sum),
+                };
+            }
+            before = sums;
+        }
+    }
+    let rows = size.rows() as f64;
+    Ok(terms.into_iter().map(|term| term / rows).collect())
+}
+
+fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+fn distance(x: &[f64], y: &[f64]) -> f64 {
+    let squares = x.iter().zip(y).map(|(x, y)| (x - y) * (x - y));
+    squares.sum::<f64>().sqrt()
+}
+
+fn gradients<O: Ops>(ops: &mut O, model: &RnnLm<O>) -> Result<Vec<(&'static str, Vec<f64>)>> {
+    let mut gradients = Vec::new();
+    for parameter in model.parameters() {
+        let gradient = ops.read(&parameter.gradient)?;
+        let gradient = gradient.into_iter().map(Element::value).collect();
+        gradients.push((parameter.name, gradient));
+    }
+    Ok(gradients)
+}
+
 /// What a device came to.
 struct Course {
     /// Every gradient after the first backward pass, by name.
@@ -86,11 +219,7 @@ fn run<O: Ops>(
         model.forward(ops, &inputs, &targets)?;
         model.backward(ops)?;
         if step == 0 {
-            for parameter in model.parameters() {
-                let gradient = ops.read(&parameter.gradient)?;
-                let gradient = gradient.into_iter().map(Element::value).collect();
-                course.gradients.push((parameter.name, gradient));
-            }
+            course.gradients = gradients(ops, &model)?;
         }
         disturb(ops, &mut model)?;
         sgd.step(ops, &mut model)?;
@@ -121,6 +250,19 @@ impl Noise {
         for parameter in model.parameters_mut() {
             self.scale(cpu, &mut parameter.gradient, self.relative)?;
             self.scale(cpu, &mut parameter.value, U)?;
+        }
+        Ok(())
+    }
+
+    /// Weights that are off by `relative`.
+    fn disturb_values(
+        &mut self,
+        cpu: &mut Cpu<f64>,
+        model: &mut RnnLm<Cpu<f64>>,
+        relative: f64,
+    ) -> Result<()> {
+        for parameter in model.parameters_mut() {
+            self.scale(cpu, &mut parameter.value, relative)?;
         }
         Ok(())
     }
@@ -169,9 +311,7 @@ fn compare_step(name: &str, size: ModelSize, device: &Course, exact: &Course) ->
     report.cases = 1;
     report.compare(got_loss, want_loss, bound * want_loss, || "loss".to_owned());
     for ((parameter, got), (_, want)) in device.gradients.iter().zip(&exact.gradients) {
-        let squares = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
-        let norm = squares(&mut want.iter().copied());
-        let error = squares(&mut got.iter().zip(want).map(|(got, want)| got - want));
+        let (norm, error) = (norm(want), distance(got, want));
         report.cases += 1;
         report.compare(norm + error, norm, bound * norm, || {
             format!("gradient of {parameter}, by norm")
