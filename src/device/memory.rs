@@ -25,6 +25,10 @@ pub fn of_adapter(adapter: &wgpu::Adapter) -> Option<u64> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "windows"))]
+#[expect(
+    unsafe_code,
+    reason = "wgpu does not tell how much memory there is; Vulkan does"
+)]
 fn largest_heap(adapter: &wgpu::Adapter) -> Option<u64> {
     /// VK_MEMORY_HEAP_DEVICE_LOCAL_BIT.
     const DEVICE_LOCAL: u32 = 1;
