@@ -313,6 +313,37 @@ mod tests {
         }
     }
 
+    /// What makes it sound that tasks write one matrix.
+    #[test]
+    fn tiles_do_not_overlap_and_leave_nothing_out() {
+        let mut largest = 0;
+        for (m, n, k) in [
+            (1, 1, 1),
+            (63, 65, 100_000),
+            (128, 128, 4096),
+            (700, 1000, 200),
+            (20, 10_000, 200),
+            (10_007, 19, 300),
+            (1031, 1033, 1),
+        ] {
+            let Cut::Output(tiles) = Cut::of((m, n, k)) else {
+                continue;
+            };
+            let mut written = vec![0; m * n];
+            for (rows, columns) in &tiles {
+                for row in rows.clone() {
+                    let row = &mut written[row * n..(row + 1) * n];
+                    row[columns.clone()]
+                        .iter_mut()
+                        .for_each(|times| *times += 1);
+                }
+            }
+            assert!(written.iter().all(|&times| times == 1), "{m}x{n}x{k}");
+            largest = largest.max(tiles.len());
+        }
+        assert!(largest > 1);
+    }
+
     #[test]
     fn an_empty_product_is_no_error() {
         for (m, n, k) in [(0, 3, 2), (3, 0, 2), (3, 2, 0)] {
