@@ -161,8 +161,8 @@ fn a_mutated_kernel_is_found() {
         ),
         (
             "embedding",
-            "ids[i / params.dim] *",
-            "ids[i % params.dim] *",
+            "ids[i / params.dim] -",
+            "ids[i % params.dim] -",
         ),
     ];
     for mutation in mutations {
