@@ -16,7 +16,7 @@ pub enum Error {
     },
 
     /// A file or folder could not be written.
-    #[error("cannot write {}: {source}; {}", path.display(), remedy(source))]
+    #[error("cannot write {}: {source}; {}", path.display(), remedy(source, "choose another folder with --out"))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum Error {
     },
 
     /// A single file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}; {}", path.display(), remedy(source, "choose another file"))]
     WriteFile {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,10 @@ pub enum Error {
     },
 
     /// Standard output could not be written.
-    #[error("cannot write to standard output: {source}")]
+    #[error(
+        "cannot write to standard output: {source}; {}",
+        remedy(source, "send it to another place")
+    )]
     Output {
         /// What the operating system said.
         source: std::io::Error,
@@ -196,7 +199,7 @@ pub enum Error {
     },
 
     /// A file for other programs could not be written.
-    #[error("cannot write {}: {source}; choose another place for it", path.display())]
+    #[error("cannot write {}: {source}; {}", path.display(), remedy(source, "choose another place for it"))]
     Export {
         /// The file.
         path: PathBuf,
@@ -404,21 +407,18 @@ pub enum Error {
     },
 }
 
-/// What to do about a file of a run that could not be written.
-fn remedy(source: &std::io::Error) -> &'static str {
+/// What to do about what could not be written; `elsewhere` always helps.
+fn remedy(source: &std::io::Error, elsewhere: &str) -> String {
     use std::io::ErrorKind::{
         FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
     };
-    match source.kind() {
-        StorageFull | QuotaExceeded => "make room there, or choose another folder with --out",
-        FileTooLarge => {
-            "allow larger files (ulimit -f; or another file system), or choose another folder with --out"
-        }
-        PermissionDenied | ReadOnlyFilesystem => {
-            "make it writable, or choose another folder with --out"
-        }
-        _ => "choose another folder with --out",
-    }
+    let here = match source.kind() {
+        StorageFull | QuotaExceeded => "make room there",
+        FileTooLarge => "allow larger files (ulimit -f; or another file system)",
+        PermissionDenied | ReadOnlyFilesystem => "make it writable",
+        _ => return elsewhere.to_owned(),
+    };
+    format!("{here}, or {elsewhere}")
 }
 
 /// A result with this crate's [`Error`].
@@ -435,6 +435,14 @@ impl Error {
     pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
+    }
+
+    /// The same for a file that is not part of a run.
+    pub(crate) fn of_single_file(self) -> Error {
+        match self {
+            Error::Write { path, source } => Error::WriteFile { path, source },
+            other => other,
+        }
     }
 
     /// [`Error::Run`] for `path`.

@@ -134,14 +134,15 @@ impl Run {
         self.point(progress, &name)?;
         self.metrics.cut(progress.log_bytes)?;
         self.rewind_events(progress.step)?;
-        let names = checkpoint_names(&self.path)?;
-        if let Some(best) = pointer(&self.path, BEST)?.filter(|best| *best > name) {
-            self.point_back(&best, progress, &names)?;
+        if pointer(&self.path, BEST)?.is_some_and(|best| best > name) {
+            let path = self.checkpoints().join(BEST);
+            std::fs::remove_file(&path).map_err(Error::write(&path))?;
         }
+        let names = checkpoint_names(&self.path)?;
         for later in names.into_iter().filter(|other| *other > name) {
             self.remove(&later)?;
         }
-        Ok(())
+        self.prune()
     }
 
     /// Takes back what TensorBoard has been told of `step` and later ones, but for what the log
@@ -155,20 +156,6 @@ impl Run {
         }
         self.events = Some(events);
         Ok(())
-    }
-
-    /// The best checkpoint is to be removed: the one that was best before takes its place, if it is
-    /// still there.
-    fn point_back(&self, best: &str, progress: &Progress, names: &[String]) -> Result<()> {
-        let path = self.checkpoints().join(BEST);
-        let of_step = |best: Best| {
-            let prefix = step_name(best.step);
-            names.iter().find(|name| name.starts_with(&prefix))
-        };
-        match progress.best.and_then(of_step).filter(|name| *name != best) {
-            Some(before) => folder::replace(&path, before.as_bytes()),
-            None => std::fs::remove_file(&path).map_err(Error::write(&path)),
-        }
     }
 
     fn remove(&self, checkpoint: &str) -> Result<()> {
@@ -254,21 +241,37 @@ impl Run {
         Ok(path)
     }
 
-    /// `name` becomes the last checkpoint, and the best if its progress says so. In this order: the
-    /// last one is what a run goes on from, and it must never be behind the best.
+    /// `name` becomes the last checkpoint, and the best one what its progress says is. In this order:
+    /// the last one is what a run goes on from, and it must never be behind the best.
     fn point(&self, progress: &Progress, name: &str) -> Result<()> {
-        let checkpoints = self.checkpoints();
-        let is_best = progress.best.is_some_and(|best| best.step == progress.step);
-        for (pointer_file, applies) in [(LAST, true), (BEST, is_best)] {
-            if applies && pointer(&self.path, pointer_file)?.as_deref() != Some(name) {
-                folder::replace(&checkpoints.join(pointer_file), name.as_bytes())?;
-            }
+        self.point_to(LAST, name)?;
+        let Some(best) = progress.best else {
+            return Ok(());
+        };
+        let prefix = step_name(best.step);
+        if name.starts_with(&prefix) {
+            return self.point_to(BEST, name);
         }
-        Ok(())
+        // It has been pointed to, but where that failed, or where the run has gone back.
+        let is_best = |name: &String| name.starts_with(&prefix);
+        if pointer(&self.path, BEST)?.is_some_and(|best| is_best(&best)) {
+            return Ok(());
+        }
+        let best = checkpoint_names(&self.path)?.into_iter().filter(is_best);
+        best.max().map_or(Ok(()), |best| self.point_to(BEST, &best))
     }
 
-    /// Removes checkpoints that are neither the last, nor the best, nor among the newest.
+    fn point_to(&self, pointer_file: &str, name: &str) -> Result<()> {
+        if pointer(&self.path, pointer_file)?.as_deref() == Some(name) {
+            return Ok(());
+        }
+        folder::replace(&self.checkpoints().join(pointer_file), name.as_bytes())
+    }
+
+    /// Removes checkpoints that are neither the last, nor the best, nor among the newest, and what is
+    /// left of attempts that failed.
     fn prune(&self) -> Result<()> {
+        folder::remove_unfinished(&self.checkpoints())?;
         let mut names = checkpoint_names(&self.path)?;
         names.sort();
         names.truncate(names.len().saturating_sub(self.keep));
@@ -425,4 +428,53 @@ fn checkpoint_names(run: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::data::Corpus;
+    use crate::device::Cpu;
+    use crate::train::Trainer;
+
+    /// A save whose last step fails leaves nothing that the next one does not make good.
+    #[test]
+    fn what_a_save_could_not_do_the_next_one_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            emsize: 2,
+            nhid: 2,
+            keep: 1,
+            ..Config::default()
+        };
+        let corpus = Corpus::load(&config.source()).unwrap();
+        let cpu = &mut Cpu::<f32>::new();
+        let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+        let mut at = |step, best| {
+            let mut checkpoint = trainer.checkpoint(cpu, &corpus.vocabulary).unwrap();
+            let progress = &mut checkpoint.state.as_mut().unwrap().progress;
+            progress.step = step;
+            progress.best = Some(Best {
+                step: best,
+                loss: 1.0,
+            });
+            checkpoint
+        };
+        let new = NewFolder::prepare(&folder.path().join("run")).unwrap();
+        let mut run = Run::create(new, at(0, 0)).unwrap();
+        let checkpoints = run.checkpoints();
+        // A folder in its place keeps the pointer to the best one from being written.
+        std::fs::create_dir(checkpoints.join(BEST)).unwrap();
+        assert!(run.save(at(1, 1)).is_err());
+        std::fs::remove_dir(checkpoints.join(BEST)).unwrap();
+        std::fs::create_dir(checkpoints.join(".bptt-left")).unwrap();
+        let last = run.save(at(2, 1)).unwrap();
+        let best = pointer(run.path(), BEST).unwrap().unwrap();
+        assert!(best.starts_with(&step_name(1)), "{best}");
+        assert_eq!(last_of(run.path()).unwrap(), last);
+        let names = std::fs::read_dir(&checkpoints).unwrap();
+        // Two checkpoints, two pointers.
+        assert_eq!(names.count(), 4);
+    }
 }

@@ -201,12 +201,12 @@ impl NewFolder {
     /// # Errors
     /// [`Error::Unpublished`] if that fails: the files are kept where they are.
     pub fn publish(mut self) -> Result<PathBuf> {
+        sync_folder(self.temporary.path())?;
         // Nothing is temporary any more, whatever happens now.
         let files = self.temporary.keep();
         // An empty folder is replaced in one step, but not on every system.
         #[cfg(not(unix))]
         let _ = std::fs::remove_dir(&self.path);
-        sync_folder(&files)?;
         std::fs::rename(&files, &self.path).map_err(|source| Error::Unpublished {
             files,
             path: self.path.clone(),

@@ -11,7 +11,7 @@ use super::profile::table;
 use super::terminal::{print, print_json};
 use crate::bench::growth::{self, BASE, Growth};
 use crate::bench::{Report, Timing, measure, size_of_workload, workloads};
-use crate::error::{Result, require};
+use crate::error::{Error, Result, require};
 use crate::fit::{Need, Use};
 use crate::model::ModelSize;
 use crate::optimizer::Rule;
@@ -105,7 +105,7 @@ fn measure_step(arguments: &Arguments, size: ModelSize) -> Result<()> {
     }
     let report = on_device(&arguments.place, Some(&need(size)), Step(size))?;
     if let Some(path) = &arguments.roofline {
-        plot::roofline(path, &report)?;
+        plot::roofline(path, &report).map_err(Error::of_single_file)?;
     }
     match arguments.json {
         true => print_json(&report),

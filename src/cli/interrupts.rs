@@ -13,6 +13,15 @@ use super::terminal::note;
 /// Exit codes as shells have them: 128 and the signal's number.
 const CODES: [(i32, u8); 2] = [(SIGINT, 130), (SIGTERM, 143)];
 
+/// From now on a write beyond the bound on the size of files (ulimit -f) is an error, which can be
+/// told, and not the end of the process.
+pub fn catch_file_size_limit() {
+    #[cfg(unix)]
+    if let Err(e) = flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {
+        log::debug!("the bound on the size of files will end the process: {e}");
+    }
+}
+
 /// What signals have come.
 #[derive(Debug, Default)]
 pub struct Interrupts {

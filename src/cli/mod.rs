@@ -119,6 +119,7 @@ enum Verb {
 /// Runs the command line of this process. Errors are one line on stderr.
 pub fn main() -> ExitCode {
     quieten_mesa();
+    interrupts::catch_file_size_limit();
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     set_up(&arguments);
@@ -210,7 +211,9 @@ fn completions(shell: clap_complete::Shell) -> Result<ExitCode> {
 }
 
 fn man(folder: &Path) -> Result<ExitCode> {
-    std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    clap_mangen::generate_to(Arguments::command(), folder).map_err(Error::write(folder))?;
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), folder));
+    let written = written.map_err(Error::write(folder));
+    written.map_err(Error::of_single_file)?;
     Ok(ExitCode::SUCCESS)
 }

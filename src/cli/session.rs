@@ -153,10 +153,13 @@ impl Job for Session<'_> {
             valid_loss: None,
             is_saved: true,
         };
-        match is_done {
-            true => Ok(training.has_nothing_left()),
-            false => training.run(ops),
+        if is_done {
+            return Ok(training.has_nothing_left());
         }
+        for event in run::read_log(training.run.path())? {
+            training.note_valid_loss(&event);
+        }
+        training.run(ops)
     }
 
     fn goes_on(&mut self, lost: &Error) -> bool {

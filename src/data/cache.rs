@@ -124,6 +124,7 @@ pub fn write(path: &Path, origin: Origin, tokenizer: &Tokenizer, spans: [Span; 2
             file.write_all(&description)?;
             file.seek(SeekFrom::Start(0))?;
             file.write_all(&header(&description))?;
+            file.as_file().sync_all()?;
             file.persist(path).map_err(|e| e.error)
         });
     written.map(drop).map_err(failed)
