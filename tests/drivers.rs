@@ -8,7 +8,7 @@ mod say;
 #[path = "common/skips.rs"]
 mod skips;
 
-use process::{Driver, Environment, Trained, bptt, with};
+use process::{Driver, Environment, SMALL, Trained, bptt, with};
 use say::say;
 
 /// lavapipe with vectors of so many bits: a subgroup has a lane for each f32 in one.
@@ -85,11 +85,11 @@ fn bound() -> f64 {
 /// Bits may differ from driver to driver: each has its own exp, sqrt and division. Losses do not.
 #[test]
 fn training_comes_to_the_same_losses_on_every_driver() {
-    let on_cpu = Trained::new("cpu", &Vec::new(), 3);
+    let on_cpu = Trained::new(&SMALL, "cpu", &Vec::new(), 3);
     let cpu = losses(&on_cpu);
     assert!(cpu.len() > 10, "{cpu:?}");
     // Another seed is beyond the bound by far: the bound can be missed.
-    let other = losses(&Trained::new("cpu", &Vec::new(), 4));
+    let other = losses(&Trained::new(&SMALL, "cpu", &Vec::new(), 4));
     assert!(difference(&other, &cpu) > 10.0 * bound());
     let drivers = [
         ("SwiftShader", Driver::SwiftShader.environment()),
@@ -100,7 +100,7 @@ fn training_comes_to_the_same_losses_on_every_driver() {
         let Some(environment) = environment else {
             continue;
         };
-        let trained = Trained::new("gpu", &environment, 3);
+        let trained = Trained::new(&SMALL, "gpu", &environment, 3);
         let difference = difference(&losses(&trained), &cpu);
         let alike = |same| if same { "the same" } else { "other" };
         say(&format!(

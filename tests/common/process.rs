@@ -90,7 +90,19 @@ pub fn bptt(folder: &Path, environment: &Environment, arguments: &[&str]) -> Out
     output
 }
 
-/// A small model that a process has trained.
+/// What is trained, on how many characters of a text.
+pub struct Sizes {
+    pub arguments: &'static str,
+    pub characters: usize,
+}
+
+/// Some 70 windows of 4 streams by 8 steps.
+pub const SMALL: Sizes = Sizes {
+    arguments: "--emsize 8 --nhid 20 --batch-size 4 --bptt 8 --log-interval 5",
+    characters: 2_500,
+};
+
+/// A model that a process has trained.
 pub struct Trained {
     folder: tempfile::TempDir,
     environment: Environment,
@@ -98,19 +110,18 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Trains on some 70 windows of a text, with a validation at the end.
-    pub fn new(device: &'static str, environment: &Environment, seed: u64) -> Self {
+    /// Trains on windows of a text, with a validation at the end.
+    pub fn new(sizes: &Sizes, device: &'static str, environment: &Environment, seed: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let keeper = concat!(env!("CARGO_MANIFEST_DIR"), "/src/data/keeper.txt");
         let text = fs::read_to_string(keeper).expect("a text");
-        let text: String = text.chars().take(2_500).collect();
+        let text: String = text.chars().take(sizes.characters).collect();
         fs::write(folder.path().join("text.txt"), text).expect("a file");
         let seed = seed.to_string();
-        let sizes = ["--emsize", "8", "--nhid", "20", "--batch-size", "4"];
-        let training = ["--bptt", "8", "--epochs", "1", "--log-interval", "5"];
+        let sizes: Vec<_> = sizes.arguments.split(' ').collect();
         let run = ["train", "--data", "text.txt", "--valid-fraction", "0.1"];
-        let place = ["--out", "run", "--device", device, "--seed", &seed];
-        let arguments = [&run[..], &sizes, &training, &place].concat();
+        let place = ["--epochs", "1", "--out", "run", "--device", device];
+        let arguments = [&run[..], &place, &sizes, &["--seed", &seed]].concat();
         bptt(folder.path(), environment, &arguments);
         Trained {
             folder,
