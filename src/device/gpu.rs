@@ -303,7 +303,7 @@ impl Gpu {
         };
         let part = match parts as usize {
             0 | 1 => workgroups,
-            parts => exact(workgroups.div_ceil(parts), self.widest()),
+            parts => exact(workgroups.div_ceil(parts), self.widest(workgroups)),
         };
         for first in (0..workgroups).step_by(part.max(1)) {
             let count = part.min(workgroups - first);
@@ -323,16 +323,19 @@ impl Gpu {
         Ok(())
     }
 
-    /// Lets no grid have more than so many workgroups in a row, until told otherwise, as a large one
-    /// has none with more than the device's limit: what comes of the rows shows in small grids, too.
+    /// Lets no grid that can be narrower have more than so many workgroups in a row, until told
+    /// otherwise: large grids have rows of the device's limit, and what comes of several rows shows in
+    /// small ones, too.
     pub fn fold_grids(&mut self, widest: Option<u32>) {
         self.widest = widest;
     }
 
-    fn widest(&self) -> u32 {
-        self.widest
-            .unwrap_or(u32::MAX)
-            .min(self.limits.max_compute_workgroups_per_dimension)
+    /// The most workgroups in a row of a grid of so many.
+    fn widest(&self, workgroups: usize) -> u32 {
+        let limit = self.limits.max_compute_workgroups_per_dimension;
+        let least = workgroups.div_ceil(limit.max(1) as usize);
+        let least = u32::try_from(least).unwrap_or(u32::MAX);
+        self.widest.unwrap_or(limit).max(least).min(limit)
     }
 
     /// Records one dispatch that takes a slow GPU so many seconds, after a submission of those before
@@ -351,7 +354,7 @@ impl Gpu {
             self.submit()?;
         }
         let limit = self.limits.max_compute_workgroups_per_dimension;
-        let grid = grid(workgroups, self.widest(), limit).ok_or(Error::Grid {
+        let grid = grid(workgroups, self.widest(workgroups), limit).ok_or(Error::Grid {
             kernel: kernel.name,
             workgroups,
             limit,

@@ -37,9 +37,9 @@ use harness::Harness;
 pub use report::{OpReport, Report};
 pub use subject::Subject;
 
-/// Workgroups in a row of a grid while an op is checked: few enough for grids of several rows. Training
-/// is checked with grids as wide as they can be.
-const WIDEST: u32 = 3;
+/// Workgroups in a row of a grid while an op is checked: every grid has several rows. Training is
+/// checked with grids as wide as they can be.
+const WIDEST: u32 = 1;
 
 /// Runs the cases of one op.
 type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
