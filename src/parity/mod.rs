@@ -37,10 +37,6 @@ use harness::Harness;
 pub use report::{OpReport, Report};
 pub use subject::Subject;
 
-/// Workgroups in a row of a grid while an op is checked: every grid has several rows. Training is
-/// checked with grids as wide as they can be.
-const WIDEST: u32 = 1;
-
 /// Runs the cases of one op.
 type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
 /// Runs cases of one op with the sizes of a model.
@@ -175,7 +171,6 @@ fn with_harness<O: Subject>(
         return Ok(None);
     };
     device.force(name, Some(variant));
-    device.fold_grids(Some(WIDEST));
     let mut harness = Harness::new(device, name, variant);
     let checked = check(&mut harness, cases, at).map(|()| Some(harness.into_report()));
     device.force(name, None);

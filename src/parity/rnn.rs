@@ -19,7 +19,7 @@ pub const SIZES: &[(usize, usize, usize, f64)] = &[
     (2, 33, 131, 300.0),
     (2, 6, 132, 300.0),
     // More steps than a dispatch of a sequence takes.
-    (34, 1, 512, 1.0),
+    (34, 3, 512, 1.0),
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {

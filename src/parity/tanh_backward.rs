@@ -6,7 +6,7 @@ use crate::model::ModelSize;
 use crate::ops::Ops;
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    for len in [1, 63, 64, 65, 1009] {
+    for len in [1, 63, 64, 65, 1009, 300] {
         check(harness, len)?;
     }
     Ok(())

@@ -1,0 +1,234 @@
+//! Wrong kernels are caught: small edits are made all over the shaders, and parity must fail for each
+//! that changes results, by the cases of the kernel's own op.
+//!
+//! Edits that these pass are in `survivors.txt`, each below the reason why it cannot be told from
+//! the kernel. One that is missing there fails the test, and so does one that is there and is caught.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod edits;
+
+use std::collections::BTreeMap;
+use std::sync::MutexGuard;
+
+use bptt::device::adapter::adapters;
+use bptt::device::kernel::Kernel;
+use bptt::device::{Gpu, GpuSettings};
+use bptt::ops::gpu::{KERNELS, variants};
+use bptt::parity::check_until_failure;
+use common::gpu;
+use edits::{Edit, edits};
+
+/// Edits, as `kernel: line => line`, by the reason below which each is listed.
+const SURVIVORS: &str = include_str!("survivors.txt");
+
+/// Edits of each source in the short form.
+const FEW: usize = 4;
+
+/// Bytes of a binding where tensors are cut: 32 KiB.
+const BINDING: u64 = 1 << 15;
+
+/// Names the one kernel whose edits are to be tried.
+const ONE_KERNEL: &str = "BPTT_MUTATED_KERNEL";
+
+/// What became of an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    /// Parity failed.
+    Caught,
+    /// It does not compile.
+    Refused,
+    /// Parity passed.
+    Survived,
+}
+
+/// A source under the op whose cases run it, with the kernels that are made of it.
+struct Subject {
+    op: &'static str,
+    source: &'static str,
+    kernels: Vec<&'static Kernel>,
+}
+
+impl Subject {
+    /// The first kernel's name.
+    fn name(&self) -> &'static str {
+        self.kernels[0].name
+    }
+
+    /// The variants of the op that run the kernels: themselves or, where they are no variants, the
+    /// first of these, or the op under its name.
+    fn variants(&self) -> Vec<&'static str> {
+        let variants = variants(self.op);
+        let is_own = |variant: &&&Kernel| variant.source == self.source;
+        let own: Vec<_> = variants.iter().filter(is_own).map(|v| v.name).collect();
+        match own.is_empty() {
+            true => vec![variants.first().map_or(self.op, |v| v.name)],
+            false => own,
+        }
+    }
+
+    fn replace(&self, gpu: &mut Gpu, source: &str) {
+        for kernel in &self.kernels {
+            gpu.replace_kernel(kernel.name, source.to_owned());
+        }
+    }
+
+    /// Do the op's own cases notice that `source` takes the place of the kernels' own? If not on a GPU
+    /// as it is, then on one whose bindings hold few rows?
+    fn fate(&self, gpus: &mut Gpus, source: &str) -> Fate {
+        match self.fate_on(&mut gpus.whole, source) {
+            // There, the largest cases are refused with any kernel.
+            Fate::Survived if self.fate_on(&mut gpus.cut, source) == Fate::Caught => Fate::Caught,
+            fate => fate,
+        }
+    }
+
+    fn fate_on(&self, gpu: &mut Gpu, source: &str) -> Fate {
+        self.replace(gpu, source);
+        let fate = self.check(gpu);
+        self.replace(gpu, self.source);
+        fate
+    }
+
+    fn check(&self, gpu: &mut Gpu) -> Fate {
+        for variant in self.variants() {
+            match check_until_failure(gpu, self.op, variant) {
+                Ok(Some(report)) if report.passed() => {}
+                Ok(_) => return Fate::Caught,
+                Err(_) => return Fate::Refused,
+            }
+        }
+        Fate::Survived
+    }
+}
+
+/// Devices that kernels are tried on.
+struct Gpus {
+    whole: MutexGuard<'static, Gpu>,
+    /// Tables, and whatever else has many rows, are cut here.
+    cut: Gpu,
+}
+
+impl Gpus {
+    fn open() -> Option<Self> {
+        let whole = gpu()?;
+        let mut settings = GpuSettings::default_limits();
+        settings.limits.max_storage_buffer_binding_size = BINDING;
+        let cut = Gpu::open_with(&adapters().swap_remove(0), settings).unwrap();
+        Some(Gpus { whole, cut })
+    }
+}
+
+/// Every source once.
+fn subjects() -> Vec<Subject> {
+    let mut subjects: Vec<Subject> = Vec::new();
+    for &(op, kernels) in KERNELS {
+        for &kernel in kernels {
+            match subjects.iter_mut().find(|s| s.source == kernel.source) {
+                Some(subject) => subject.kernels.push(kernel),
+                None => subjects.push(Subject {
+                    op,
+                    source: kernel.source,
+                    kernels: vec![kernel],
+                }),
+            }
+        }
+    }
+    subjects
+}
+
+/// An edit of a subject, as it is listed.
+fn listed(subject: &Subject, edit: &Edit) -> String {
+    let words = edit.in_words(subject.source);
+    format!("{}: {words}", subject.name()).trim_end().to_owned()
+}
+
+/// Every `stride`-th of the edits that are not explained, from the middle of the first stride on.
+fn few(subject: &Subject, edits: Vec<Edit>) -> Vec<Edit> {
+    let explained = explained();
+    let is_open = |edit: &Edit| !explained.contains(&&*listed(subject, edit));
+    let open: Vec<Edit> = edits.into_iter().filter(is_open).collect();
+    let stride = open.len().div_ceil(FEW).max(1);
+    open.into_iter().skip(stride / 2).step_by(stride).collect()
+}
+
+/// Tries edits of every kernel; those that survived, in words.
+fn survivors(choose: impl Fn(&Subject, Vec<Edit>) -> Vec<Edit>) -> Vec<String> {
+    let mut survivors = Vec::new();
+    let Some(mut gpus) = Gpus::open() else {
+        return survivors;
+    };
+    let mut total = BTreeMap::new();
+    let asked = std::env::var(ONE_KERNEL).ok();
+    let is_asked = |s: &Subject| asked.as_ref().is_none_or(|name| name == s.name());
+    for subject in subjects().into_iter().filter(is_asked) {
+        let mut fates = BTreeMap::new();
+        for edit in choose(&subject, edits(subject.source)) {
+            let fate = subject.fate(&mut gpus, &edit.apply(subject.source));
+            *fates.entry(fate).or_insert(0) += 1;
+            if fate == Fate::Survived {
+                survivors.push(listed(&subject, &edit));
+                eprintln!("survived: {}", survivors[survivors.len() - 1]);
+            }
+        }
+        eprintln!("{}: {fates:?}", subject.name());
+        for (fate, count) in fates {
+            *total.entry(fate).or_insert(0) += count;
+        }
+    }
+    eprintln!("all kernels: {total:?}");
+    survivors
+}
+
+/// The listed survivors.
+fn explained() -> Vec<&'static str> {
+    let lines = SURVIVORS.lines().map(str::trim_end);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
+}
+
+fn unexplained(survivors: &[String]) -> Vec<&String> {
+    let explained = explained();
+    let is_new = |survivor: &&String| !explained.contains(&&***survivor);
+    survivors.iter().filter(is_new).collect()
+}
+
+#[test]
+fn some_edits_of_every_kernel_are_caught() {
+    let survivors = survivors(few);
+    assert!(survivors.is_empty(), "{survivors:#?}");
+}
+
+#[test]
+#[ignore = "takes half an hour"]
+fn every_edit_of_every_kernel_is_caught_or_explained() {
+    let skipped = gpu().is_none();
+    let survivors = survivors(|_, edits| edits);
+    let unexplained = unexplained(&survivors);
+    assert!(unexplained.is_empty(), "{unexplained:#?}");
+    if !skipped && std::env::var_os(ONE_KERNEL).is_none() {
+        let is_gone = |line: &&&str| survivors.iter().all(|s| s != **line);
+        let explained = explained();
+        let gone: Vec<_> = explained.iter().filter(is_gone).collect();
+        assert!(gone.is_empty(), "caught by now: {gone:#?}");
+    }
+}
+
+#[test]
+fn an_edit_that_changes_nothing_survives() {
+    let Some(mut gpus) = Gpus::open() else { return };
+    let tanh = subjects().into_iter().find(|s| s.op == "tanh").unwrap();
+    let nothing = format!("{}\n", tanh.source);
+    assert_eq!(tanh.fate(&mut gpus, &nothing), Fate::Survived);
+    assert_eq!(tanh.fate(&mut gpus, "fn main() {"), Fate::Refused);
+    assert!(!unexplained(&["tanh: a => b".to_owned()]).is_empty());
+}
+
+#[test]
+fn there_are_many_edits_and_each_source_has_some() {
+    let count = |s: &Subject| edits(s.source).len();
+    let counts: Vec<_> = subjects().iter().map(|s| (s.name(), count(s))).collect();
+    eprintln!("{counts:?}");
+    assert!(counts.iter().all(|(_, count)| *count >= 10), "{counts:?}");
+}
