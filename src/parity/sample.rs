@@ -20,6 +20,7 @@ const SIZES: &[(usize, usize, Logits)] = &[
     (8, 255, Logits::Tied),
     (8, 256, Logits::Normal(0.3)),
     (8, 257, Logits::Tied),
+    (8, 64, Logits::Neighbours),
     (5, 600, Logits::Peak),
     (20, 1009, Logits::Normal(1e4)),
     (6, 1009, Logits::Equal),
@@ -35,6 +36,8 @@ enum Logits {
     /// Of few distinct values, both zeros among them.
     Tied,
     Equal,
+    /// Of a few numbers that follow each other in f32: their order is in the last bits of their keys.
+    Neighbours,
     /// One of 1e4 among others of −1e4.
     Peak,
 }
@@ -94,6 +97,9 @@ fn logits<O: Subject>(harness: &mut Harness<O>, kind: Logits, len: usize) -> Vec
             normal.iter().map(|a| (2.0 * a).round() / 2.0).collect()
         }
         Logits::Equal => vec![-3.25; len],
+        Logits::Neighbours => (0..len as u32)
+            .map(|i| f32::from_bits(1f32.to_bits() + i * 7919 % 13))
+            .collect(),
         Logits::Peak => (0..len)
             .map(|i| if i % 601 == 300 { 1e4 } else { -1e4 })
             .collect(),
