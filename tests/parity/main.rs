@@ -32,7 +32,7 @@ use bptt::Result;
 use bptt::device::kernel::Kernel;
 use bptt::device::{Cpu, Gpu};
 use bptt::ops::gpu::{KERNELS, variants};
-use bptt::parity::{OpReport, check_op, check_until_failure};
+use bptt::parity::{OpReport, check_op, check_until_failure, check_variant};
 use common::gpu;
 
 /// A defect: the kernel, a text that its source has once, and what takes its place.
@@ -124,7 +124,11 @@ fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<Stri
         let is_variant = |variant: &&&Kernel| variant.name == kernel;
         let variant = variants(op).iter().find(is_variant);
         let variant = variant.or(variants(op).first()).map_or(op, |v| v.name);
-        let check = |gpu: &mut Gpu| check_until_failure(gpu, op, variant);
+        // Words may be of a later failure than the first.
+        let check = |gpu: &mut Gpu| match words {
+            "" => check_until_failure(gpu, op, variant),
+            _ => check_variant(gpu, op, variant),
+        };
         match with_mutation(&mut gpu, op, mutation, check) {
             Ok(report) if is_reported(report.as_ref(), words) => {}
             Ok(_) => errors.push(format!("{kernel}: `{from}` -> `{to}` is not reported")),
