@@ -399,5 +399,6 @@ fn tensorboard_reads_what_the_log_holds() {
         let name = entry.as_ref().unwrap().file_name();
         name.to_string_lossy().starts_with("events.out.tfevents.")
     });
-    assert_eq!(files.count(), 5);
+    // One of each session that trained: going on from the end, with nothing left to do, is none.
+    assert_eq!(files.count(), 4);
 }
