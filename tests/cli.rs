@@ -1,13 +1,19 @@
 //! The command line as people meet it: a process, its exit code, its output, its files.
 
+#[path = "common/command.rs"]
+mod command;
 #[path = "common/say.rs"]
 mod say;
 #[path = "common/skips.rs"]
 mod skips;
+#[path = "common/timeless.rs"]
+mod timeless;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use timeless::timeless;
 
 /// A model so small that it trains in a moment.
 const SMALL: &[&str] = &[
@@ -25,10 +31,7 @@ const SMALL: &[&str] = &[
 
 /// Runs `bptt` in `folder`.
 fn bptt(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bptt"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("XDG_RUNTIME_DIR")
+    command::bptt(folder, arguments)
         .output()
         .expect("the binary starts")
 }
@@ -101,13 +104,7 @@ fn weights(run: &Path) -> Vec<u8> {
 /// The log of a run, without the fields that a clock gives.
 fn log(run: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).expect("a log");
-    let event = |line| {
-        let mut event: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        for field in ["seconds", "tokens_per_second"] {
-            event.as_object_mut().expect("an event").remove(field);
-        }
-        event
-    };
+    let event = |line| timeless(line).expect("an event");
     text.lines().map(event).collect()
 }
 

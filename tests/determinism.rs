@@ -1,12 +1,16 @@
 //! The same seed, device and driver: the same bits. Three processes each, which share nothing but
 //! the text, and as many threads or lanes as their environment says.
 
+#[path = "common/command.rs"]
+mod command;
 #[path = "common/process.rs"]
 mod process;
 #[path = "common/say.rs"]
 mod say;
 #[path = "common/skips.rs"]
 mod skips;
+#[path = "common/timeless.rs"]
+mod timeless;
 
 use process::{Driver, Environment, SMALL, Sizes, Trained, with};
 use say::say;

@@ -2,6 +2,8 @@
 //! was saved is harmed; asked to, training goes on as if nothing had been.
 
 mod common;
+#[path = "common/timeless.rs"]
+mod timeless;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,7 @@ use bptt::device::{Device, Fault, Gpu};
 use bptt::error::{Error, Result};
 use bptt::run;
 use bptt::train::{Advance, Trainer};
+use timeless::timeless;
 
 /// Two epochs of five steps, of a text of its own.
 fn config(folder: &Path) -> Config {
@@ -179,11 +182,8 @@ fn run_train(
 fn left(run: &Path) -> (Weights, Vec<String>, Vec<PathBuf>) {
     let checkpoint = Checkpoint::read(&run::last_of(run).unwrap()).unwrap();
     let log = run::read_log(run).unwrap().into_iter().map(|event| {
-        let mut event = serde_json::to_value(event).unwrap();
-        for field in ["seconds", "tokens_per_second"] {
-            event.as_object_mut().unwrap().remove(field);
-        }
-        event.to_string()
+        let event = serde_json::to_string(&event).unwrap();
+        timeless(&event).unwrap().to_string()
     });
     let names = run::checkpoints(run).unwrap().into_iter();
     let names = names.map(|path| path.file_name().unwrap().into()).collect();

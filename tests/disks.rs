@@ -4,10 +4,14 @@
 //! `cargo test --test disks -- --ignored --nocapture` fails every call of the saves, one by one.
 #![cfg(target_os = "linux")]
 
+#[path = "common/command.rs"]
+mod command;
 #[path = "common/runs.rs"]
 mod runs;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/timeless.rs"]
+mod timeless;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -1,12 +1,16 @@
 //! A second opinion: other Vulkan drivers than the first adapter's, at other subgroup sizes, each a
 //! process of its own because its environment chooses the driver.
 
+#[path = "common/command.rs"]
+mod command;
 #[path = "common/process.rs"]
 mod process;
 #[path = "common/say.rs"]
 mod say;
 #[path = "common/skips.rs"]
 mod skips;
+#[path = "common/timeless.rs"]
+mod timeless;
 
 use process::{Driver, Environment, SMALL, Trained, bptt, with};
 use say::say;

@@ -2,10 +2,13 @@
 //! plot, and `train --init-from`, as processes. What other programs make of the files is tested in
 //! python.rs.
 
+#[path = "common/command.rs"]
+mod command;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use bptt::checkpoint::{Checkpoint, Weights};
 use bptt::run;
@@ -15,10 +18,7 @@ use serde_json::Value;
 
 /// Runs `bptt` in `folder`.
 fn bptt(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bptt"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("XDG_RUNTIME_DIR")
+    command::bptt(folder, arguments)
         .output()
         .expect("the binary starts")
 }

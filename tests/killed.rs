@@ -4,12 +4,16 @@
 //! `BPTT_KILLS=200 cargo test --test killed -- --nocapture` kills so often, half of them on a GPU.
 #![cfg(unix)]
 
+#[path = "common/command.rs"]
+mod command;
 #[path = "common/runs.rs"]
 mod runs;
 #[path = "common/say.rs"]
 mod say;
 #[path = "common/skips.rs"]
 mod skips;
+#[path = "common/timeless.rs"]
+mod timeless;
 
 use std::collections::BTreeMap;
 use std::fs;

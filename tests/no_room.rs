@@ -1,16 +1,16 @@
 //! Every verb that prints, into a device that is always full: a typed error that says what to do.
 #![cfg(target_os = "linux")]
 
+#[path = "common/command.rs"]
+mod command;
+
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Output};
 
 fn bptt(folder: &Path, arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bptt"));
-    let words = arguments.split_whitespace();
-    command.args(words).current_dir(folder);
-    command.env_remove("XDG_RUNTIME_DIR");
-    command
+    let words: Vec<_> = arguments.split_whitespace().collect();
+    command::bptt(folder, &words)
 }
 
 fn full() -> File {

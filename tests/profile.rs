@@ -1,10 +1,12 @@
 //! Profiles: that they time what was done, by every clock, and leave training as it is.
 
+#[path = "common/command.rs"]
+mod command;
 mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Instant;
 
 use bptt::Result;
@@ -232,12 +234,9 @@ fn growth_doubles_every_size_five_times() -> Result<()> {
 
 /// Runs `bptt` in `folder`.
 fn bptt(folder: &Path, arguments: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_bptt"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("XDG_RUNTIME_DIR")
-        .output();
-    output.expect("the binary starts")
+    command::bptt(folder, arguments)
+        .output()
+        .expect("the binary starts")
 }
 
 /// Trains with and without a profile; the weights must be the same bits.

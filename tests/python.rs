@@ -3,6 +3,9 @@
 //! The interpreter is that of `BPTT_PYTHON`, or python3. Where it or a package is missing, the test
 //! says so and passes.
 
+#[path = "common/command.rs"]
+mod command;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -61,10 +64,7 @@ fn skipped(script: &str, why: &str) -> Option<String> {
 /// Runs `bptt` in `folder`; what it says on stderr.
 #[track_caller]
 fn bptt(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_bptt"))
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("XDG_RUNTIME_DIR")
+    let output = command::bptt(folder, arguments)
         .output()
         .expect("the binary starts");
     let text = String::from_utf8(output.stderr).expect("UTF-8 on stderr");

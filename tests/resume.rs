@@ -2,6 +2,8 @@
 //! samples.
 
 mod common;
+#[path = "common/timeless.rs"]
+mod timeless;
 
 use std::path::Path;
 
@@ -11,8 +13,9 @@ use bptt::data::{Corpus, TokenIds};
 use bptt::device::{Cpu, Purpose};
 use bptt::generate::{Generator, Sampling};
 use bptt::ops::{Choice, Ops};
-use bptt::train::{Advance, Event, State, Trainer, plan};
+use bptt::train::{Advance, State, Trainer, plan};
 use clap::Parser;
+use timeless::timeless;
 
 #[derive(Parser)]
 struct Arguments {
@@ -67,15 +70,6 @@ struct Outcome {
     sample: Vec<u32>,
 }
 
-/// An event without the fields that a clock gives.
-fn timeless(event: &Event) -> String {
-    let mut event = serde_json::to_value(event).unwrap();
-    for field in ["seconds", "tokens_per_second"] {
-        event.as_object_mut().unwrap().remove(field);
-    }
-    event.to_string()
-}
-
 /// Trains until `stop` has been asked so often, or to the end; what it told is added to `events`.
 fn train<O: Ops<Elem = f32>>(
     ops: &mut O,
@@ -92,7 +86,10 @@ fn train<O: Ops<Elem = f32>>(
     };
     loop {
         match trainer.advance(ops, &mut stop).unwrap() {
-            Advance::Event(event) => events.push(timeless(&event)),
+            Advance::Event(event) => {
+                let event = serde_json::to_string(&event).unwrap();
+                events.push(timeless(&event).unwrap().to_string());
+            }
             Advance::Save => {}
             end => return end,
         }

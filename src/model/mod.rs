@@ -70,6 +70,15 @@ impl ModelSize {
         self.batch * self.time_steps
     }
 
+    /// The sizes of the recurrence.
+    pub fn recurrence(&self) -> Recurrence {
+        Recurrence {
+            time_steps: self.time_steps,
+            batch: self.batch,
+            hidden: self.hidden,
+        }
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         let specs = parameters::specs(self).into_iter();
@@ -130,17 +139,12 @@ impl<D: Device> RnnLm<D> {
         chunk_rows: Option<usize>,
     ) -> Result<Self> {
         let rows = size.rows();
-        let recurrence = Recurrence {
-            time_steps: size.time_steps,
-            batch: size.batch,
-            hidden: size.hidden,
-        };
         let shapes = parameters::specs(&size).map(|spec| (spec.name, spec.shape));
         let [table, wx, wh, b, wa, ba] = Parameter::group(device, shapes)?;
         let affine = Affine { w: wa, b: ba };
         Ok(RnnLm {
             input: Input::new(device, [table, wx, b], rows)?,
-            rnn: Rnn::new(device, wh, recurrence, stateful)?,
+            rnn: Rnn::new(device, wh, size.recurrence(), stateful)?,
             output: Output::new(device, affine, rows, chunk_rows)?,
             inputs: device.alloc_ids("inputs", rows, size.vocab, true)?,
             targets: device.alloc_ids("targets", rows, size.vocab, false)?,

@@ -1,8 +1,7 @@
 use super::bounds::{TINY, U};
-use super::harness::{Harness, devices, devices_mut, exacts, exacts_mut};
+use super::harness::{Harness, Result, devices, devices_mut, exacts, exacts_mut};
 use super::sgd::{LENGTHS, lengths};
 use super::subject::Subject;
-use crate::error::Result;
 use crate::model::ModelSize;
 use crate::ops::{Adam, Ops};
 
@@ -57,9 +56,6 @@ fn check<O: Subject>(
     scale: f64,
     settings: Adam,
 ) -> Result<()> {
-    if harness.is_settled() {
-        return Ok(());
-    }
     let w = harness.normals(lengths, 1.0);
     let [g, m, mut v] = [(); 3].map(|()| harness.normals(lengths, scale));
     v.iter_mut().flatten().for_each(|v| *v *= *v);

@@ -6,7 +6,7 @@ use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
 use crate::device::tokens::TokenIndex;
 use crate::device::{Cpu, Purpose};
-use crate::error::Result;
+use crate::error::Error;
 use crate::model::Init;
 use crate::ops::gpu::softmax_cross_entropy::{BLOCK, LONGEST};
 
@@ -24,6 +24,23 @@ const WIDEST: [u32; 5] = [1, 3, 2, 4, 5];
 
 /// Lanes that share a row, or a chunk of a sum, in the kernels: it fixes how the sum is taken.
 pub const ROW_LANES: usize = 256;
+
+/// Why cases end before the last of them.
+pub enum End {
+    /// One failure is enough, and there is one.
+    Settled,
+    /// The device failed.
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        End::Failed(error)
+    }
+}
+
+/// What cases come to.
+pub type Result<T, E = End> = std::result::Result<T, E>;
 
 /// A tensor on the device that is checked and, exactly, on the reference.
 pub struct Twin<O: Subject> {
@@ -65,11 +82,6 @@ impl<'a, O: Subject> Harness<'a, O> {
             report: OpReport::new(op, variant),
             stream: 0,
         }
-    }
-
-    /// Can further cases be left out?
-    pub fn is_settled(&self) -> bool {
-        self.until_failure && self.report.failed > 0
     }
 
     pub fn into_report(self) -> OpReport {
@@ -241,7 +253,10 @@ impl<'a, O: Subject> Harness<'a, O> {
             self.report
                 .compare(f64::from(got), want, tolerance(i), what);
         }
-        Ok(())
+        match self.until_failure && self.report.failed > 0 {
+            true => Err(End::Settled),
+            false => Ok(()),
+        }
     }
 }
 

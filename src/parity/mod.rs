@@ -33,14 +33,14 @@ mod training;
 
 use crate::error::Result;
 use crate::model::ModelSize;
-use harness::Harness;
+use harness::{End, Harness};
 pub use report::{OpReport, Report};
 pub use subject::Subject;
 
 /// Runs the cases of one op.
-type Cases<O> = fn(&mut Harness<O>) -> Result<()>;
+type Cases<O> = fn(&mut Harness<O>) -> harness::Result<()>;
 /// Runs cases of one op with the sizes of a model.
-type CasesAt<O> = fn(&mut Harness<O>, ModelSize) -> Result<()>;
+type CasesAt<O> = fn(&mut Harness<O>, ModelSize) -> harness::Result<()>;
 
 /// Every op with its cases, in the order of the trait's methods.
 fn cases<O: Subject>() -> [(&'static str, Cases<O>, CasesAt<O>); 20] {
@@ -165,14 +165,17 @@ fn with_harness<O: Subject>(
     device: &mut O,
     op: &str,
     variant: &'static str,
-    check: impl FnOnce(&mut Harness<O>, Cases<O>, CasesAt<O>) -> Result<()>,
+    check: impl FnOnce(&mut Harness<O>, Cases<O>, CasesAt<O>) -> harness::Result<()>,
 ) -> Result<Option<OpReport>> {
     let Some((name, cases, at)) = cases::<O>().into_iter().find(|(name, ..)| *name == op) else {
         return Ok(None);
     };
     device.force(name, Some(variant));
     let mut harness = Harness::new(device, name, variant);
-    let checked = check(&mut harness, cases, at).map(|()| Some(harness.into_report()));
+    let checked = match check(&mut harness, cases, at) {
+        Ok(()) | Err(End::Settled) => Ok(Some(harness.into_report())),
+        Err(End::Failed(error)) => Err(error),
+    };
     device.force(name, None);
     device.fold_grids(None);
     checked

@@ -1,8 +1,7 @@
 use super::bounds::{TINY, U};
-use super::harness::{Harness, devices, devices_mut, exacts, exacts_mut};
+use super::harness::{Harness, Result, devices, devices_mut, exacts, exacts_mut};
 use super::sgd::{LENGTHS, lengths};
 use super::subject::Subject;
-use crate::error::Result;
 use crate::model::ModelSize;
 use crate::ops::{Momentum, Ops};
 
@@ -49,9 +48,6 @@ fn check<O: Subject>(
     lengths: &[usize],
     settings: Momentum,
 ) -> Result<()> {
-    if harness.is_settled() {
-        return Ok(());
-    }
     let [w, v, g] = [(); 3].map(|()| harness.normals(lengths, 1.0));
     let (mut weights, mut velocities) = (harness.in_outs(&w)?, harness.in_outs(&v)?);
     let gradients = harness.inputs(&g)?;

@@ -1,13 +1,12 @@
 use super::bounds::{TANH_RELATIVE, TINY, gamma};
-use super::harness::{Harness, magnitudes, widen};
+use super::harness::{Harness, Result, magnitudes, widen};
 use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
-use crate::error::Result;
 use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Recurrence, Write};
 
 /// T, N, H and the size of the pre-activations.
-pub const SIZES: &[(usize, usize, usize, f64)] = &[
+const SIZES: &[(usize, usize, usize, f64)] = &[
     (1, 1, 1, 1.0),
     (2, 1, 3, 1.0),
     (3, 4, 4, 1.0),
@@ -23,33 +22,33 @@ pub const SIZES: &[(usize, usize, usize, f64)] = &[
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    for &(time_steps, batch, units, scale) in SIZES {
-        check(harness, time_steps, batch, units, scale)?;
-    }
-    Ok(())
+    sizes().try_for_each(|(size, scale)| check(harness, size, scale))
 }
 
 /// A case of the sizes of a model.
 pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
-    check(harness, size.time_steps, size.batch, size.hidden, 1.0)
+    check(harness, size.recurrence(), 1.0)
 }
 
-fn check<O: Subject>(
-    harness: &mut Harness<O>,
-    time_steps: usize,
-    batch: usize,
-    units: usize,
-    scale: f64,
-) -> Result<()> {
-    let size = Recurrence {
+/// The cases of both directions, and the size of the pre-activations.
+pub fn sizes() -> impl Iterator<Item = (Recurrence, f64)> {
+    SIZES.iter().map(|&(time_steps, batch, hidden, scale)| {
+        let size = Recurrence {
+            time_steps,
+            batch,
+            hidden,
+        };
+        (size, scale)
+    })
+}
+
+fn check<O: Subject>(harness: &mut Harness<O>, size: Recurrence, scale: f64) -> Result<()> {
+    let Recurrence {
         time_steps,
         batch,
         hidden: units,
-    };
+    } = size;
     let step = batch * units;
-    if harness.is_settled() {
-        return Ok(());
-    }
     let mut values = harness.normal((time_steps + 1) * step, scale);
     // An initial state is an output of tanh.
     values[..step].iter_mut().for_each(|h| *h = h.tanh());

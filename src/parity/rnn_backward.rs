@@ -1,40 +1,27 @@
 use super::bounds::{TINY, U, gamma};
-use super::harness::{Harness, magnitudes, widen};
-use super::rnn::SIZES;
+use super::harness::{Harness, Result, magnitudes, widen};
+use super::rnn::sizes;
 use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
-use crate::error::Result;
 use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Recurrence, Write};
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    for &(time_steps, batch, units, scale) in SIZES {
-        check(harness, time_steps, batch, units, scale)?;
-    }
-    Ok(())
+    sizes().try_for_each(|(size, scale)| check(harness, size, scale))
 }
 
 /// A case of the sizes of a model.
 pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
-    check(harness, size.time_steps, size.batch, size.hidden, 1.0)
+    check(harness, size.recurrence(), 1.0)
 }
 
-fn check<O: Subject>(
-    harness: &mut Harness<O>,
-    time_steps: usize,
-    batch: usize,
-    units: usize,
-    scale: f64,
-) -> Result<()> {
-    let size = Recurrence {
+fn check<O: Subject>(harness: &mut Harness<O>, size: Recurrence, scale: f64) -> Result<()> {
+    let Recurrence {
         time_steps,
         batch,
         hidden: units,
-    };
+    } = size;
     let step = batch * units;
-    if harness.is_settled() {
-        return Ok(());
-    }
     let mut states = harness.normal((time_steps + 1) * step, scale);
     states.iter_mut().for_each(|h| *h = h.tanh());
     let upstream = harness.normal(time_steps * step, 3.0);

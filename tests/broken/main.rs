@@ -155,6 +155,20 @@ pub fn folder() -> tempfile::TempDir {
     folder.expect("a temporary folder")
 }
 
+/// Are most mutations of `bytes` refused? `is_refused` tells it of one, and checks what was read or said
+/// of it; it gets what was done, too.
+#[track_caller]
+pub fn mostly_refused(bytes: &[u8], name: &str, is_refused: impl Fn(&str, &[u8]) -> bool) {
+    let verdicts = mutations(bytes).map(|(what, broken)| is_refused(&what, &broken));
+    let (refused, other): (Vec<bool>, Vec<bool>) = verdicts.partition(|refused| *refused);
+    let (refused, other) = (refused.len(), other.len());
+    eprintln!(
+        "{name}: {} bytes, {refused} refused, {other} others",
+        bytes.len()
+    );
+    assert!(refused > other);
+}
+
 /// How many of the mutations of a file were refused, and how many made no difference.
 #[derive(Debug, Default, PartialEq)]
 pub struct Tally {

@@ -62,6 +62,13 @@ fn the_last_and_the_best_checkpoint_are_in_their_run() {
     for pointer in ["last", "best"] {
         let path = checkpoints.join(pointer);
         let sound = fs::read(&path).unwrap();
+        let refusal = || {
+            let found = match pointer {
+                "last" => run::last_of(&run),
+                _ => run::model_of(&run),
+            };
+            found.unwrap_err().to_string()
+        };
         for name in [
             "../../other",
             "/etc",
@@ -72,12 +79,7 @@ fn the_last_and_the_best_checkpoint_are_in_their_run() {
             "step-000000005-epoch-00000/../../..",
         ] {
             fs::write(&path, name).unwrap();
-            let found = if pointer == "last" {
-                run::last_of(&run)
-            } else {
-                run::model_of(&run)
-            };
-            let error = found.unwrap_err().to_string();
+            let error = refusal();
             assert!(
                 error.contains(pointer) && error.contains("there is no checkpoint"),
                 "{error}"
@@ -94,12 +96,7 @@ fn the_last_and_the_best_checkpoint_are_in_their_run() {
             );
         }
         fs::write(&path, "x".repeat(2 << 20)).unwrap();
-        let found = if pointer == "last" {
-            run::last_of(&run)
-        } else {
-            run::model_of(&run)
-        };
-        let error = found.unwrap_err().to_string();
+        let error = refusal();
         assert!(
             error.contains("has 2097152 bytes") && error.len() < 300,
             "{error}"

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
+use super::command;
 use super::say::say;
 use super::skips::gpu_is_skipped;
+use super::timeless::timeless;
 
 /// Variables of a process.
 pub type Environment = Vec<(&'static str, String)>;
@@ -77,11 +79,8 @@ pub fn with(environment: &Environment, name: &'static str, value: &str) -> Envir
 /// Runs `bptt`, and fails with what it says where it fails.
 #[track_caller]
 pub fn bptt(folder: &Path, environment: &Environment, arguments: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_bptt"))
-        .args(arguments)
-        .current_dir(folder)
+    let output = command::bptt(folder, arguments)
         .envs(environment.iter().cloned())
-        .env_remove("XDG_RUNTIME_DIR")
         .output()
         .expect("the binary starts");
     let said = [&output.stdout[..], &output.stderr[..]].concat();
@@ -140,13 +139,7 @@ impl Trained {
     /// The lines of the log, without the two fields that a clock gives.
     pub fn log(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(self.folder.path().join("run/metrics.jsonl"));
-        let event = |line| {
-            let mut event: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            for field in ["seconds", "tokens_per_second"] {
-                event.as_object_mut().expect("an event").remove(field);
-            }
-            event
-        };
+        let event = |line| timeless(line).expect("an event");
         text.expect("a log").lines().map(event).collect()
     }
 

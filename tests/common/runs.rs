@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use super::command;
+use super::timeless::timeless;
 use bptt::checkpoint::Checkpoint;
 use bptt::run;
 use serde_json::Value;
 
 /// The files of a checkpoint that hold what was computed, and nothing that a clock gives.
 const COMPUTED: [&str; 2] = ["model.safetensors", "state.safetensors"];
-/// What a clock gives, and the length of lines that hold it.
-const TIMING: [&str; 3] = ["seconds", "tokens_per_second", "log_bytes"];
 
 /// The epochs of a whole run.
 pub const EPOCHS: &str = "6";
@@ -65,11 +65,8 @@ impl Lab {
 
     /// `bptt` in the folder.
     pub fn bptt<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bptt"));
-        command
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_remove("XDG_RUNTIME_DIR");
+        let mut command = command::bptt(self.folder.path(), &[]);
+        command.args(arguments);
         command
     }
 
@@ -175,15 +172,6 @@ fn log_up_to(run: &Path, checkpoint: &Path) -> Result<Vec<Value>, String> {
 
 fn lines(log: &str) -> Result<Vec<Value>, String> {
     log.lines().map(timeless).collect()
-}
-
-/// A JSON object without what a clock gives.
-fn timeless(json: &str) -> Result<Value, String> {
-    let mut value: Value = serde_json::from_str(json).map_err(|e| format!("{json:?}: {e}"))?;
-    for field in TIMING {
-        value.as_object_mut().ok_or("no object")?.remove(field);
-    }
-    Ok(value)
 }
 
 fn equal<T: PartialEq + std::fmt::Debug + ?Sized>(

@@ -7,6 +7,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod edits;
+#[path = "../common/variant.rs"]
+mod variant;
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
@@ -14,10 +16,11 @@ use std::sync::MutexGuard;
 use bptt::device::adapter::adapters;
 use bptt::device::kernel::Kernel;
 use bptt::device::{Gpu, GpuSettings};
-use bptt::ops::gpu::{KERNELS, variants};
+use bptt::ops::gpu::KERNELS;
 use bptt::parity::check_until_failure;
 use common::gpu;
 use edits::{Edit, edits};
+use variant::variant_of;
 
 /// Edits, as `kernel: line => line`, by the reason below which each is listed.
 const SURVIVORS: &str = include_str!("survivors.txt");
@@ -55,16 +58,12 @@ impl Subject {
         self.kernels[0].name
     }
 
-    /// The variants of the op that run the kernels: themselves or, where they are no variants, the
-    /// first of these, or the op under its name.
+    /// The variants of the op that run the kernels.
     fn variants(&self) -> Vec<&'static str> {
-        let variants = variants(self.op);
-        let is_own = |variant: &&&Kernel| variant.source == self.source;
-        let own: Vec<_> = variants.iter().filter(is_own).map(|v| v.name).collect();
-        match own.is_empty() {
-            true => vec![variants.first().map_or(self.op, |v| v.name)],
-            false => own,
-        }
+        let variants = self.kernels.iter().map(|k| variant_of(self.op, k.name));
+        let mut variants: Vec<_> = variants.collect();
+        variants.dedup();
+        variants
     }
 
     fn replace(&self, gpu: &mut Gpu, source: &str) {
@@ -161,7 +160,12 @@ fn survivors(choose: impl Fn(&Subject, Vec<Edit>) -> Vec<Edit>) -> Vec<String> {
     let mut total = BTreeMap::new();
     let asked = std::env::var(ONE_KERNEL).ok();
     let is_asked = |s: &Subject| asked.as_ref().is_none_or(|name| name == s.name());
-    for subject in subjects().into_iter().filter(is_asked) {
+    let subjects: Vec<_> = subjects().into_iter().filter(is_asked).collect();
+    assert!(
+        !subjects.is_empty(),
+        "{ONE_KERNEL} names no kernel: {asked:?}"
+    );
+    for subject in subjects {
         let mut fates = BTreeMap::new();
         for edit in choose(&subject, edits(subject.source)) {
             let fate = subject.fate(&mut gpus, &edit.apply(subject.source));
@@ -172,6 +176,8 @@ fn survivors(choose: impl Fn(&Subject, Vec<Edit>) -> Vec<Edit>) -> Vec<String> {
             }
         }
         eprintln!("{}: {fates:?}", subject.name());
+        // A device that fails at everything catches nothing.
+        assert!(fates.contains_key(&Fate::Caught), "{}", subject.name());
         for (fate, count) in fates {
             *total.entry(fate).or_insert(0) += count;
         }

@@ -5,6 +5,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/variant.rs"]
+mod variant;
 
 mod accumulate;
 mod adam;
@@ -31,9 +33,10 @@ mod training;
 use bptt::Result;
 use bptt::device::kernel::Kernel;
 use bptt::device::{Cpu, Gpu};
-use bptt::ops::gpu::{KERNELS, variants};
+use bptt::ops::gpu::KERNELS;
 use bptt::parity::{OpReport, check_op, check_until_failure, check_variant};
 use common::gpu;
+use variant::variant_of;
 
 /// A defect: the kernel, a text that its source has once, and what takes its place.
 type Mutation = (&'static str, &'static str, &'static str);
@@ -120,10 +123,7 @@ fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<Stri
     let mut errors = Vec::new();
     for &mutation in mutations {
         let (kernel, from, to) = mutation;
-        // Kernels that are no variants run with the first of them, or together, under the op's name.
-        let is_variant = |variant: &&&Kernel| variant.name == kernel;
-        let variant = variants(op).iter().find(is_variant);
-        let variant = variant.or(variants(op).first()).map_or(op, |v| v.name);
+        let variant = variant_of(op, kernel);
         // Words may be of a later failure than the first.
         let check = |gpu: &mut Gpu| match words {
             "" => check_until_failure(gpu, op, variant),

@@ -43,16 +43,16 @@ impl Blocks {
                 k: vec![(0, k)],
             });
         }
-        let a_rows = ("A", a.0, a.1, a.1.transposed);
-        let b_rows = ("B", b.0, b.1, !b.1.transposed);
         let (mut along_m, mut along_n) = (vec![("C", c.0, c.1)], vec![]);
         let mut along_k = vec![];
-        let (operand, tensor, layout, of_k) = a_rows;
-        let side = if of_k { &mut along_k } else { &mut along_m };
-        side.push((operand, tensor, layout));
-        let (operand, tensor, layout, of_k) = b_rows;
-        let side = if of_k { &mut along_k } else { &mut along_n };
-        side.push((operand, tensor, layout));
+        match a.1.transposed {
+            true => along_k.push(("A", a.0, a.1)),
+            false => along_m.push(("A", a.0, a.1)),
+        }
+        match b.1.transposed {
+            true => along_n.push(("B", b.0, b.1)),
+            false => along_k.push(("B", b.0, b.1)),
+        }
         Ok(Blocks {
             m: ranges(m, usize::MAX, &along_m)?,
             n: ranges(n, usize::MAX, &along_n)?,
