@@ -135,6 +135,8 @@ pub struct Gpu {
     variants: HashMap<&'static str, &'static Kernel>,
     /// The most workgroups in a row of a grid, where the limit is not low enough.
     widest: Option<u32>,
+    /// The most bytes that are bound at once, where the limit is not low enough.
+    bindable: Option<u64>,
     pub(super) trials: Trials,
     bindings: HashMap<BindingKey, Binding>,
     uniforms: Vec<wgpu::Buffer>,
@@ -189,6 +191,7 @@ impl Gpu {
             sources: HashMap::new(),
             variants: HashMap::new(),
             widest: None,
+            bindable: None,
             bindings: HashMap::new(),
             uniforms: Vec::new(),
             free_slots: Vec::new(),
@@ -328,6 +331,13 @@ impl Gpu {
     /// small ones, too.
     pub fn fold_grids(&mut self, widest: Option<u32>) {
         self.widest = widest;
+    }
+
+    /// Lets no tensor that is allocated from now on be bound by more than so many bytes at once, until
+    /// told otherwise: large tensors are cut by the device's limit, and what comes of the cuts shows in
+    /// small ones, too.
+    pub fn cut_bindings(&mut self, bytes: Option<u64>) {
+        self.bindable = bytes;
     }
 
     /// The most workgroups in a row of a grid of so many.
@@ -580,6 +590,7 @@ impl Gpu {
         let binding = self.limits.max_storage_buffer_binding_size;
         let bytes = binding
             .min(self.limits.max_buffer_size)
+            .min(self.bindable.unwrap_or(LARGEST_BINDING))
             .min(LARGEST_BINDING);
         bytes / ALIGNMENT * ALIGNMENT
     }

@@ -17,7 +17,10 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for (i, &(rows, vocab, dim)) in SIZES.iter().enumerate() {
         check(harness, (rows, vocab, dim), [0, 3, 4][i % 3])?;
     }
-    Ok(())
+    harness.cut(|harness| {
+        check(harness, (300, 500, 50), 3)?;
+        check(harness, (300, 500, 52), 4)
+    })
 }
 
 /// A case of the sizes of a model.

@@ -7,14 +7,7 @@ use crate::model::ModelSize;
 use crate::ops::{Ops, embedding_partials};
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    let [smallest, sizes @ ..] = SIZES else {
-        return Ok(());
-    };
-    of_size(harness, *smallest)?;
-    // A binding of 32 KiB holds the gradient, but not as many segments as there may be: columns are cut
-    // there. Before gradients that it does not hold.
-    check(harness, &(0..124).collect::<Vec<_>>(), 124, 66)?;
-    for &size in sizes {
+    for &size in SIZES {
         of_size(harness, size)?;
     }
     // One token in every row, as many rows as take more segments than a segment has rows; the last
@@ -37,7 +30,12 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         401,
         20,
     )?;
-    check(harness, &(0..300).rev().collect::<Vec<_>>(), 300, 3)
+    check(harness, &(0..300).rev().collect::<Vec<_>>(), 300, 3)?;
+    harness.cut(|harness| {
+        of_size(harness, (100, 500, 40))?;
+        // The rows of a window can be bound, but not as many segments as there may be: columns are cut.
+        check(harness, &(0..62).collect::<Vec<_>>(), 62, 66)
+    })
 }
 
 fn of_size<O: Subject>(

@@ -23,7 +23,7 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
             }
         }
     }
-    Ok(())
+    harness.cut(|harness| check(harness, &[7, 3 * NORM_CHUNK + 5, 9], Some(0.5), true))
 }
 
 /// A case of the sizes of a model.

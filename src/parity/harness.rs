@@ -22,6 +22,9 @@ const IN_OUT_GUARD: &[f32] = &[9973.0; 67];
 /// as they can be.
 const WIDEST: [u32; 5] = [1, 3, 2, 4, 5];
 
+/// Bytes that are bound at once of the tensors of [`Harness::cut`]: 4,096 elements.
+const CUT: u64 = 16 << 10;
+
 /// Lanes that share a row, or a chunk of a sum, in the kernels: it fixes how the sum is taken.
 pub const ROW_LANES: usize = 256;
 
@@ -82,6 +85,14 @@ impl<'a, O: Subject> Harness<'a, O> {
             report: OpReport::new(op, variant),
             stream: 0,
         }
+    }
+
+    /// Runs cases whose tensors are larger than a binding may be, and so are worked through in pieces.
+    pub fn cut(&mut self, cases: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.device.cut_bindings(Some(CUT));
+        let checked = cases(self);
+        self.device.cut_bindings(None);
+        checked
     }
 
     pub fn into_report(self) -> OpReport {

@@ -33,24 +33,8 @@ const SIZES: &[(usize, usize, usize)] = &[
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    for &(m, n, k) in SIZES {
-        for (a_transposed, b_transposed) in
-            [(false, false), (false, true), (true, false), (true, true)]
-        {
-            let write = if a_transposed {
-                Write::Accumulate
-            } else {
-                Write::Overwrite
-            };
-            let with_bias = b_transposed;
-            let stored = |rows, cols, transposed| match transposed {
-                true => Matrix::new(cols, rows).t(),
-                false => Matrix::new(rows, cols),
-            };
-            let a = stored(m, k, a_transposed);
-            let b = stored(k, n, b_transposed);
-            product(harness, a, b, Matrix::new(m, n), with_bias, write)?;
-        }
+    for &size in SIZES {
+        transposed(harness, size)?;
     }
     // Rows that begin at a multiple of four elements in both operands, and in one of them.
     for (a_offset, b_offset) in [(0, 0), (1, 0), (0, 2), (3, 3)] {
@@ -75,6 +59,33 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         product(harness, a, b, c, true, Write::Overwrite)?;
         let c = c.at(4).batched(batch, 45);
         product(harness, a, b, c, false, Write::Accumulate)?;
+    }
+    harness.cut(|harness| {
+        transposed(harness, (97, 131, 101))?;
+        transposed(harness, (100, 132, 96))
+    })
+}
+
+/// M, N, K with either operand transposed, or both.
+fn transposed<O: Subject>(
+    harness: &mut Harness<O>,
+    (m, n, k): (usize, usize, usize),
+) -> Result<()> {
+    for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false), (true, true)]
+    {
+        let write = if a_transposed {
+            Write::Accumulate
+        } else {
+            Write::Overwrite
+        };
+        let with_bias = b_transposed;
+        let stored = |rows, cols, transposed| match transposed {
+            true => Matrix::new(cols, rows).t(),
+            false => Matrix::new(rows, cols),
+        };
+        let a = stored(m, k, a_transposed);
+        let b = stored(k, n, b_transposed);
+        product(harness, a, b, Matrix::new(m, n), with_bias, write)?;
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ const SIZES: &[(usize, usize, usize, f64)] = &[
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    sizes().try_for_each(|(size, scale)| check(harness, size, scale))
+    sizes().try_for_each(|(size, scale)| check(harness, size, scale))?;
+    harness.cut(|harness| cut_sizes().try_for_each(|size| check(harness, size, 1.0)))
 }
 
 /// A case of the sizes of a model.
@@ -31,16 +32,27 @@ pub fn at<O: Subject>(harness: &mut Harness<O>, size: ModelSize) -> Result<()> {
     check(harness, size.recurrence(), 1.0)
 }
 
+/// T, N and H of more slots than can be bound at once: of slots that a binding can begin with each, with
+/// each sixteenth, and with each 64th.
+const CUT_SIZES: &[(usize, usize, usize)] = &[(40, 4, 64), (60, 3, 36), (200, 3, 9)];
+
 /// The cases of both directions, and the size of the pre-activations.
 pub fn sizes() -> impl Iterator<Item = (Recurrence, f64)> {
-    SIZES.iter().map(|&(time_steps, batch, hidden, scale)| {
-        let size = Recurrence {
-            time_steps,
-            batch,
-            hidden,
-        };
-        (size, scale)
-    })
+    let size = |&(t, n, h, scale): &_| (recurrence(&(t, n, h)), scale);
+    SIZES.iter().map(size)
+}
+
+/// The cases of both directions whose slots are cut.
+pub fn cut_sizes() -> impl Iterator<Item = Recurrence> {
+    CUT_SIZES.iter().map(recurrence)
+}
+
+fn recurrence(&(time_steps, batch, hidden): &(usize, usize, usize)) -> Recurrence {
+    Recurrence {
+        time_steps,
+        batch,
+        hidden,
+    }
 }
 
 fn check<O: Subject>(harness: &mut Harness<O>, size: Recurrence, scale: f64) -> Result<()> {

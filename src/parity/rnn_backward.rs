@@ -1,13 +1,14 @@
 use super::bounds::{TINY, U, gamma};
 use super::harness::{Harness, Result, magnitudes, widen};
-use super::rnn::sizes;
+use super::rnn::{cut_sizes, sizes};
 use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
 use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Recurrence, Write};
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
-    sizes().try_for_each(|(size, scale)| check(harness, size, scale))
+    sizes().try_for_each(|(size, scale)| check(harness, size, scale))?;
+    harness.cut(|harness| cut_sizes().try_for_each(|size| check(harness, size, 1.0)))
 }
 
 /// A case of the sizes of a model.

@@ -35,7 +35,10 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     check(harness, &logits, &[0, 17, 599, 0], 0, 4, vocab)?;
     // A chunk of a window: rows 2 to 4 of 7.
     let logits = harness.normal(3 * 19, 2.0);
-    check(harness, &logits, &[3, 1, 4, 1, 5, 9, 2], 2, 3, 19)
+    check(harness, &logits, &[3, 1, 4, 1, 5, 9, 2], 2, 3, 19)?;
+    let logits = harness.normal(200 * 60, 3.0);
+    let tokens = harness.tokens(207, 60);
+    harness.cut(|harness| check(harness, &logits, &tokens, 5, 200, 60))
 }
 
 /// A case of the sizes of a model.

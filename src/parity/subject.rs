@@ -18,6 +18,10 @@ pub trait Subject: Stopwatch<Elem = f32> {
     /// as wide as they can.
     fn fold_grids(&mut self, widest: Option<u32>);
 
+    /// Lets tensors that are allocated from now on be bound by at most so many bytes at once, where
+    /// they are bound; [`None`] lets them be bound as a whole if they can.
+    fn cut_bindings(&mut self, bytes: Option<u64>);
+
     /// Adapter, backend and driver.
     fn names(&self) -> [String; 3];
 }
@@ -37,6 +41,10 @@ impl Subject for Gpu {
         Gpu::fold_grids(self, widest);
     }
 
+    fn cut_bindings(&mut self, bytes: Option<u64>) {
+        Gpu::cut_bindings(self, bytes);
+    }
+
     fn names(&self) -> [String; 3] {
         let info = self.info();
         let driver = format!("{} {}", info.driver, info.driver_info);
@@ -54,6 +62,8 @@ impl Subject for Cpu<f32> {
     fn force(&mut self, _: &'static str, _: Option<&'static str>) {}
 
     fn fold_grids(&mut self, _: Option<u32>) {}
+
+    fn cut_bindings(&mut self, _: Option<u64>) {}
 
     fn names(&self) -> [String; 3] {
         use crate::device::Device;

@@ -11,11 +11,9 @@ mod edits;
 mod variant;
 
 use std::collections::BTreeMap;
-use std::sync::MutexGuard;
 
-use bptt::device::adapter::adapters;
+use bptt::device::Gpu;
 use bptt::device::kernel::Kernel;
-use bptt::device::{Gpu, GpuSettings};
 use bptt::ops::gpu::KERNELS;
 use bptt::parity::check_until_failure;
 use common::gpu;
@@ -27,9 +25,6 @@ const SURVIVORS: &str = include_str!("survivors.txt");
 
 /// Edits of each source in the short form.
 const FEW: usize = 4;
-
-/// Bytes of a binding where tensors are cut: 32 KiB.
-const BINDING: u64 = 1 << 15;
 
 /// Names the one kernel whose edits are to be tried.
 const ONE_KERNEL: &str = "BPTT_MUTATED_KERNEL";
@@ -72,17 +67,8 @@ impl Subject {
         }
     }
 
-    /// Do the op's own cases notice that `source` takes the place of the kernels' own? If not on a GPU
-    /// as it is, then on one whose bindings hold few rows?
-    fn fate(&self, gpus: &mut Gpus, source: &str) -> Fate {
-        match self.fate_on(&mut gpus.whole, source) {
-            // There, the largest cases are refused with any kernel.
-            Fate::Survived if self.fate_on(&mut gpus.cut, source) == Fate::Caught => Fate::Caught,
-            fate => fate,
-        }
-    }
-
-    fn fate_on(&self, gpu: &mut Gpu, source: &str) -> Fate {
+    /// Do the op's own cases notice that `source` takes the place of the kernels' own?
+    fn fate(&self, gpu: &mut Gpu, source: &str) -> Fate {
         self.replace(gpu, source);
         let fate = self.check(gpu);
         self.replace(gpu, self.source);
@@ -98,23 +84,6 @@ impl Subject {
             }
         }
         Fate::Survived
-    }
-}
-
-/// Devices that kernels are tried on.
-struct Gpus {
-    whole: MutexGuard<'static, Gpu>,
-    /// Tables, and whatever else has many rows, are cut here.
-    cut: Gpu,
-}
-
-impl Gpus {
-    fn open() -> Option<Self> {
-        let whole = gpu()?;
-        let mut settings = GpuSettings::default_limits();
-        settings.limits.max_storage_buffer_binding_size = BINDING;
-        let cut = Gpu::open_with(&adapters().swap_remove(0), settings).unwrap();
-        Some(Gpus { whole, cut })
     }
 }
 
@@ -154,7 +123,7 @@ fn few(subject: &Subject, edits: Vec<Edit>) -> Vec<Edit> {
 /// Tries edits of every kernel; those that survived, in words.
 fn survivors(choose: impl Fn(&Subject, Vec<Edit>) -> Vec<Edit>) -> Vec<String> {
     let mut survivors = Vec::new();
-    let Some(mut gpus) = Gpus::open() else {
+    let Some(mut gpu) = gpu() else {
         return survivors;
     };
     let mut total = BTreeMap::new();
@@ -168,7 +137,7 @@ fn survivors(choose: impl Fn(&Subject, Vec<Edit>) -> Vec<Edit>) -> Vec<String> {
     for subject in subjects {
         let mut fates = BTreeMap::new();
         for edit in choose(&subject, edits(subject.source)) {
-            let fate = subject.fate(&mut gpus, &edit.apply(subject.source));
+            let fate = subject.fate(&mut gpu, &edit.apply(subject.source));
             *fates.entry(fate).or_insert(0) += 1;
             if fate == Fate::Survived {
                 survivors.push(listed(&subject, &edit));
@@ -223,11 +192,11 @@ fn every_edit_of_every_kernel_is_caught_or_explained() {
 
 #[test]
 fn an_edit_that_changes_nothing_survives() {
-    let Some(mut gpus) = Gpus::open() else { return };
+    let Some(mut gpu) = gpu() else { return };
     let tanh = subjects().into_iter().find(|s| s.op == "tanh").unwrap();
     let nothing = format!("{}\n", tanh.source);
-    assert_eq!(tanh.fate(&mut gpus, &nothing), Fate::Survived);
-    assert_eq!(tanh.fate(&mut gpus, "fn main() {"), Fate::Refused);
+    assert_eq!(tanh.fate(&mut gpu, &nothing), Fate::Survived);
+    assert_eq!(tanh.fate(&mut gpu, "fn main() {"), Fate::Refused);
     assert!(!unexplained(&["tanh: a => b".to_owned()]).is_empty());
 }
 
