@@ -30,6 +30,10 @@ const SIZES: &[(usize, usize, usize)] = &[
     (20, 36, 511),
     (12, 40, 512),
     (21, 35, 513),
+    // Last rows at each place of a tile of 8, and k's that are no multiple of 4.
+    (3, 6, 5),
+    (6, 11, 7),
+    (8, 12, 6),
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
@@ -113,7 +117,13 @@ fn product<O: Subject>(
     write: Write,
 ) -> Result<()> {
     let len = |x: Matrix| x.offset + c.batch.saturating_sub(1) * x.batch_stride + x.rows * x.cols;
-    let (a_values, b_values) = (harness.normal(len(a), 1.0), harness.normal(len(b), 1.0));
+    // Behind an operand: what is read there, beyond the last k's, counts as 0, and a NaN does not.
+    let mut operand = |x: Matrix| {
+        let mut values = harness.normal(len(x), 1.0);
+        values.extend(vec![f32::NAN; 4 * (x.cols + 1)]);
+        values
+    };
+    let (a_values, b_values) = (operand(a), operand(b));
     let bias_values = harness.normal(c.cols, 1.0);
     let c_values = harness.normal(len(c), 1.0);
     let (at, bt) = (harness.input(&a_values)?, harness.input(&b_values)?);

@@ -13,6 +13,7 @@ mod variant;
 use std::collections::BTreeMap;
 
 use bptt::device::Gpu;
+use bptt::device::adapter::adapters;
 use bptt::device::kernel::Kernel;
 use bptt::ops::gpu::KERNELS;
 use bptt::parity::check_until_failure;
@@ -25,6 +26,9 @@ const SURVIVORS: &str = include_str!("survivors.txt");
 
 /// Edits of each source in the short form.
 const FEW: usize = 4;
+
+/// Edits after which the GPU is opened anew: it keeps every pipeline.
+const MOST_EDITS: usize = 64;
 
 /// Names the one kernel whose edits are to be tried.
 const ONE_KERNEL: &str = "BPTT_MUTATED_KERNEL";
@@ -136,11 +140,14 @@ fn survivors(choose: impl Fn(&Subject, Vec<Edit>) -> Vec<Edit>) -> Vec<String> {
     );
     for subject in subjects {
         let mut fates = BTreeMap::new();
-        for edit in choose(&subject, edits(subject.source)) {
+        for (i, edit) in choose(&subject, edits(subject.source)).iter().enumerate() {
+            if i % MOST_EDITS == MOST_EDITS - 1 {
+                *gpu = Gpu::open(&adapters().swap_remove(0)).unwrap();
+            }
             let fate = subject.fate(&mut gpu, &edit.apply(subject.source));
             *fates.entry(fate).or_insert(0) += 1;
             if fate == Fate::Survived {
-                survivors.push(listed(&subject, &edit));
+                survivors.push(listed(&subject, edit));
                 eprintln!("survived: {}", survivors[survivors.len() - 1]);
             }
         }
