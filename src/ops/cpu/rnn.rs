@@ -44,7 +44,7 @@ const THREADS_FROM: usize = 2 << 20;
 /// one parallel loop a sequence, not one a step. `run` is given the block's first row and, for each
 /// time step of `tensor`, `[steps, N, H]`, the block's rows.
 ///
-/// Blocks depend on N alone, so results do not depend on the number of threads.
+/// Blocks depend on the size alone, so results do not depend on the number of threads.
 pub(super) fn for_each_block<F: Element>(
     tensor: &mut [F],
     size: Recurrence,
@@ -59,7 +59,9 @@ pub(super) fn for_each_block<F: Element>(
     if n * h == 0 {
         return;
     }
-    let rows = n.div_ceil(n.div_ceil(BLOCK_ROWS));
+    let is_large = time_steps * n * h * h >= THREADS_FROM;
+    let blocks = n.div_ceil(BLOCK_ROWS).max(if is_large { 2 } else { 1 });
+    let rows = n.div_ceil(blocks);
     let mut blocks: Vec<Vec<&mut [F]>> = Vec::new();
     blocks.resize_with(n.div_ceil(rows), || Vec::with_capacity(time_steps + 1));
     for step in tensor.chunks_mut(n * h) {
@@ -68,7 +70,7 @@ pub(super) fn for_each_block<F: Element>(
         }
     }
     let run = |(i, block): (usize, &mut Vec<&mut [F]>)| run(i * rows, block);
-    if threads > 1 && time_steps * n * h * h >= THREADS_FROM {
+    if threads > 1 && is_large {
         blocks.par_iter_mut().enumerate().for_each(run);
     } else {
         blocks.iter_mut().enumerate().for_each(run);
