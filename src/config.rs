@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Level, Source};
@@ -123,6 +124,16 @@ pub struct Config {
     /// Hidden units (H)
     #[arg(long, value_name = "H", default_value_t = 256, help_heading = "Model")]
     pub nhid: usize,
+    /// Biases of the recurrence: 1, or 2 as nn.RNN has them, which are added, and each trained
+    #[arg(
+        long,
+        value_name = "1|2",
+        default_value_t = 1,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=2),
+        help_heading = "Model"
+    )]
+    #[serde(default = "one")]
+    pub rnn_biases: usize,
 
     /// Parallel streams of the text (N)
     #[arg(
@@ -488,6 +499,7 @@ impl Config {
             hidden: self.nhid,
             batch: self.batch_size,
             time_steps: self.bptt,
+            biases: self.rnn_biases,
         }
     }
 
@@ -639,6 +651,13 @@ mod tests {
             let error = config(&[flag, value]).check().unwrap_err().to_string();
             assert!(error.starts_with(&format!("{} = ", &flag[2..])), "{error}");
         }
+        // As a file may have it.
+        for biases in [0, 3] {
+            let mut config = config(&["--rnn-biases", "2"]);
+            config.rnn_biases = biases;
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with("rnn-biases = "), "{error}");
+        }
     }
 
     #[test]
@@ -696,12 +715,18 @@ mod tests {
         assert_eq!(config(&[]).rule(), Rule::Sgd);
     }
 
-    /// Settings that were written before there were optimizers to choose from.
+    /// Settings that were written before there were optimizers and biases to choose from.
     #[test]
     fn settings_without_optimizer_are_read() {
         let config = config(&[]);
         let text = toml::to_string(&config).unwrap();
-        let added = ["optimizer", "nesterov", "accumulate", "warmup"];
+        let added = [
+            "optimizer",
+            "nesterov",
+            "accumulate",
+            "warmup",
+            "rnn_biases",
+        ];
         let is_old = |line: &&str| !added.iter().any(|name| line.starts_with(name));
         let old: Vec<&str> = text.lines().filter(is_old).collect();
         assert_eq!(old.len() + added.len(), text.lines().count());

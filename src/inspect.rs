@@ -14,6 +14,7 @@ use crate::device::MemoryPlan;
 use crate::error::{Error, Result};
 use crate::interchange::pytorch::each_float;
 use crate::json;
+use crate::model::ModelSize;
 use crate::run;
 use crate::train::{self, Best};
 
@@ -55,16 +56,9 @@ pub struct Training {
 /// The sizes of a model, and the memory that its training takes.
 #[derive(Debug, Serialize)]
 pub struct Model {
-    /// V, the vocabulary.
-    pub vocab: usize,
-    /// D, the embedding.
-    pub embedding: usize,
-    /// H, the hidden units.
-    pub hidden: usize,
-    /// N, the parallel streams.
-    pub batch: usize,
-    /// T, the time steps of a window.
-    pub time_steps: usize,
+    /// The sizes.
+    #[serde(flatten)]
+    pub size: ModelSize,
     /// Number of parameters.
     pub parameters: usize,
     /// Bytes by purpose.
@@ -252,11 +246,7 @@ impl Model {
         let plan = train::plan(config, vocab)?;
         let bytes = plan.bytes.iter();
         Ok(Model {
-            vocab: size.vocab,
-            embedding: size.embedding,
-            hidden: size.hidden,
-            batch: size.batch,
-            time_steps: size.time_steps,
+            size,
             parameters: size.parameters(),
             memory: bytes
                 .map(|(purpose, b)| (purpose.to_string(), *b))

@@ -13,7 +13,7 @@
 //!
 //! # fn main() -> bptt::Result<()> {
 //! // Four tokens in a circle, two streams, three time steps.
-//! let size = ModelSize { vocab: 4, embedding: 8, hidden: 16, batch: 2, time_steps: 3 };
+//! let size = ModelSize { vocab: 4, embedding: 8, hidden: 16, batch: 2, time_steps: 3, biases: 1 };
 //! let mut cpu = Cpu::<f32>::new();
 //! let mut model = RnnLm::new(&mut cpu, size, true)?;
 //! model.init(&mut cpu, 1)?;

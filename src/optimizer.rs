@@ -60,7 +60,7 @@ impl<D: Device> Optimizer<D> {
     /// # Errors
     /// As [`Device::alloc`].
     pub fn new(device: &mut D, model: &RnnLm<D>, rule: Rule, clip: Option<f32>) -> Result<Self> {
-        let shapes = model.parameters().map(|p| (p.name, p.shape));
+        let shapes = shapes(model);
         let mut zeros = || device.alloc_group(Purpose::Optimizer, &shapes);
         let state = match rule {
             Rule::Sgd => State::Sgd,
@@ -74,7 +74,7 @@ impl<D: Device> Optimizer<D> {
         Ok(Optimizer {
             state,
             mean: None,
-            names: shapes.map(|(name, _)| name).to_vec(),
+            names: shapes.iter().map(|(name, _)| *name).collect(),
             steps: 0,
             rate: 0.0,
             factors: device.alloc(Purpose::Scratch, "learning rate", 3)?,
@@ -91,8 +91,7 @@ impl<D: Device> Optimizer<D> {
     /// # Errors
     /// As [`Device::alloc`].
     pub fn with_mean(mut self, device: &mut D, model: &RnnLm<D>) -> Result<Self> {
-        let shapes = model.parameters().map(|p| (p.name, p.shape));
-        self.mean = Some(device.alloc_group(Purpose::Gradients, &shapes)?);
+        self.mean = Some(device.alloc_group(Purpose::Gradients, &shapes(model))?);
         Ok(self)
     }
 
@@ -189,7 +188,7 @@ impl<O: Ops> Optimizer<O> {
         let Some(mean) = &mut self.mean else {
             return Ok(());
         };
-        let gradients = model.parameters().map(|p| &p.gradient);
+        let gradients: Vec<_> = model.parameters().map(|p| &p.gradient).collect();
         let write = if index == 0 {
             Write::Overwrite
         } else {
@@ -204,7 +203,7 @@ impl<O: Ops> Optimizer<O> {
     /// As [`Ops::global_norm`] and the rule's op.
     pub fn step(&mut self, ops: &mut O, model: &mut RnnLm<O>) -> Result<()> {
         self.upload(ops)?;
-        let parameters = model.parameters_mut().into_iter();
+        let parameters = model.parameters_mut();
         let (mut weights, mut gradients): (Vec<_>, Vec<_>) =
             parameters.map(|p| (&mut p.value, &p.gradient)).unzip();
         if let Some(mean) = &self.mean {
@@ -228,6 +227,12 @@ impl<O: Ops> Optimizer<O> {
         self.steps += 1;
         Ok(())
     }
+}
+
+/// The names and shapes of all parameters.
+fn shapes<D: Device>(model: &RnnLm<D>) -> Vec<(&'static str, (usize, usize))> {
+    let parameters = model.parameters();
+    parameters.map(|p| (p.name, p.shape)).collect()
 }
 
 /// Each tensor of the lists, by the list's name and the parameter's.

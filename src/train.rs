@@ -637,7 +637,8 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
 
     /// The optimizer's state by name.
     fn optimizer_state(&self, ops: &mut O) -> Result<Tensors> {
-        let shapes = self.model.parameters().map(|p| vec![p.shape.0, p.shape.1]);
+        let parameters = self.model.parameters();
+        let shapes: Vec<_> = parameters.map(|p| vec![p.shape.0, p.shape.1]).collect();
         // Kind by kind, the parameters in their order.
         let state = self.optimizer.state().into_iter();
         let state = state.zip(shapes.into_iter().cycle());

@@ -387,6 +387,7 @@ const SIZE: ModelSize = ModelSize {
     hidden: 6,
     batch: 4,
     time_steps: 5,
+    biases: 1,
 };
 
 /// The mean loss and the gradients, by name, of a model whose parameters `value` gives.
@@ -410,7 +411,7 @@ fn model_at<O: Ops>(
         let gradient = ops.read(&p.gradient).unwrap();
         (p.name, gradient.into_iter().map(Element::value).collect())
     };
-    (loss, model.parameters().map(read).into())
+    (loss, model.parameters().map(read).collect())
 }
 
 /// Subnormal weights are as good as none: every token has the same probability.

@@ -14,7 +14,7 @@ use bptt::model::{
 };
 use bptt::ops::{Matrix, Ops, Write};
 
-use case::{Case, VARIABLES, tokens};
+use case::{Case, tokens};
 use finite_differences::{TOLERANCE, derivative_along, gradient};
 use relative_error::relative_error;
 
@@ -31,12 +31,17 @@ const fn size(
         hidden,
         batch,
         time_steps,
+        biases: 1,
     }
 }
 
-/// With repeated and with missing tokens, single streams, single steps, the smallest vocabulary;
-/// the input layer in both of its orders.
-const SIZES: [ModelSize; 7] = [
+const fn with_two_biases(size: ModelSize) -> ModelSize {
+    ModelSize { biases: 2, ..size }
+}
+
+/// With repeated and with missing tokens, single streams, single steps, the smallest vocabulary, one
+/// bias and two; the input layer in both of its orders.
+const SIZES: [ModelSize; 9] = [
     size(7, 3, 5, 2, 4),
     size(2, 3, 4, 3, 5),
     size(5, 4, 3, 1, 1),
@@ -44,6 +49,8 @@ const SIZES: [ModelSize; 7] = [
     size(11, 2, 6, 4, 1),
     size(4, 6, 7, 5, 9),
     size(13, 3, 4, 2, 6),
+    with_two_biases(size(7, 3, 5, 2, 4)),
+    with_two_biases(size(13, 3, 4, 2, 6)),
 ];
 
 fn assert_gradient(name: &str, analytic: &[f64], numeric: &[f64]) {
@@ -56,9 +63,11 @@ fn assert_gradient(name: &str, analytic: &[f64], numeric: &[f64]) {
 
 /// Every element of every gradient of the case's window.
 fn assert_gradients(case: &mut Case, analytic: &[Vec<f64>]) {
+    let variables = case.variables();
+    assert_eq!(analytic.len(), variables.len());
     for (variable, analytic) in analytic.iter().enumerate() {
         let numeric = gradient(&case.value(variable), |x| case.loss_at(variable, x));
-        let name = format!("{} at {:?}", VARIABLES[variable], case.model.size());
+        let name = format!("{} at {:?}", variables[variable], case.model.size());
         assert_gradient(&name, analytic, &numeric);
     }
 }
@@ -121,7 +130,7 @@ fn assert_along_directions(size: ModelSize, directions: u64) {
             .collect();
         let analytic: Vec<f64> = directions.iter().map(|d| dot(analytic, d)).collect();
         let error = relative_error(&numeric, &analytic);
-        let name = VARIABLES[variable];
+        let name = case.variables()[variable];
         assert!(error <= TOLERANCE_ALONG, "{name}: relative error {error:e}");
     }
 }
@@ -236,7 +245,7 @@ fn input_with(vocab: usize) -> Order<Cpu<f64>> {
         ("b", (1, hidden)),
     ];
     let parameters = Parameter::group(cpu, shapes).unwrap();
-    let mut input = Input::new(cpu, parameters, ids.len()).unwrap();
+    let mut input = Input::new(cpu, parameters, None, ids.len()).unwrap();
     let mut indexed = cpu.alloc_ids("ids", ids.len(), vocab, true).unwrap();
     cpu.write_ids(&mut indexed, &ids).unwrap();
     let mut loss = |input: &mut Input<_>, table: &[f64], wx: &[f64], b: &[f64]| {
@@ -366,20 +375,21 @@ fn fused_loss(
 /// The same comparison must reject gradients that are slightly wrong.
 #[test]
 fn wrong_gradients_are_rejected() {
-    let mut case = Case::new(SIZES[0]);
+    let mut case = Case::new(with_two_biases(SIZES[0]));
     let analytic = case.gradients();
+    let names = case.variables();
     for (variable, right) in analytic.iter().enumerate() {
         let numeric = gradient(&case.value(variable), |x| case.loss_at(variable, x));
         let rejected = |wrong: &[f64]| relative_error(&numeric, wrong) > TOLERANCE;
         assert!(!rejected(right));
 
         let scaled: Vec<f64> = right.iter().map(|g| g * 1.001).collect();
-        assert!(rejected(&scaled), "{} scaled", VARIABLES[variable]);
+        assert!(rejected(&scaled), "{} scaled", names[variable]);
 
         for element in (0..right.len()).filter(|&i| right[i] != 0.0) {
             let mut negated = right.clone();
             negated[element] = -right[element];
-            assert!(rejected(&negated), "{} at {element}", VARIABLES[variable]);
+            assert!(rejected(&negated), "{} at {element}", names[variable]);
         }
     }
 }

@@ -13,6 +13,7 @@ const SIZE: ModelSize = ModelSize {
     hidden: 48,
     batch: 3,
     time_steps: 5,
+    biases: 1,
 };
 
 /// Dispatches of one update.
@@ -38,7 +39,7 @@ fn trained(gpu: &mut Gpu) -> Vec<f32> {
         sgd.step(gpu, &mut model).unwrap();
     }
     let read = |p: &bptt::model::Parameter<Gpu>| gpu.read(&p.value).unwrap();
-    model.parameters().into_iter().flat_map(read).collect()
+    model.parameters().flat_map(read).collect()
 }
 
 #[test]

@@ -16,6 +16,7 @@ const SIZE: ModelSize = ModelSize {
     hidden: 32,
     batch: 32,
     time_steps: 8,
+    biases: 1,
 };
 
 /// Symbols of held-out text.

@@ -121,6 +121,7 @@ const SIZE: ModelSize = ModelSize {
     hidden: 64,
     batch: 4,
     time_steps: 12,
+    biases: 1,
 };
 
 /// All parameters after three steps of AdamW on clipped gradients.
@@ -339,6 +340,7 @@ const HUGE: ModelSize = ModelSize {
     hidden: 2048,
     batch: 128,
     time_steps: 128,
+    biases: 1,
 };
 
 /// Records a training step of `HUGE`, as the kernels for GPUs do it.
@@ -449,6 +451,7 @@ fn what_does_not_fit_is_refused_with_the_smallest_change_that_would() {
         hidden: 200,
         batch: 64,
         time_steps: 50,
+        biases: 1,
     };
     let bytes = training(size).plan().unwrap().total();
     let mut room = Room {

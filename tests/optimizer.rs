@@ -13,6 +13,7 @@ const SIZE: ModelSize = ModelSize {
     hidden: 7,
     batch: 3,
     time_steps: 4,
+    biases: 1,
 };
 
 const RULES: [Rule; 3] = [
@@ -63,7 +64,7 @@ impl<O: Ops> Run<O> {
 
     fn weights(&self, ops: &mut O) -> Vec<Vec<O::Elem>> {
         let parameters = self.model.parameters();
-        parameters.map(|p| ops.read(&p.value).unwrap()).to_vec()
+        parameters.map(|p| ops.read(&p.value).unwrap()).collect()
     }
 
     /// Another run that goes on from what can be stored of this one.
@@ -72,7 +73,7 @@ impl<O: Ops> Run<O> {
         other.step = self.step;
         other.optimizer.set_steps(self.optimizer.steps());
         let weights = self.weights(ops);
-        for (parameter, values) in other.model.parameters_mut().into_iter().zip(weights) {
+        for (parameter, values) in other.model.parameters_mut().zip(weights) {
             ops.write(&mut parameter.value, 0, &values).unwrap();
         }
         let state = self.optimizer.state();
@@ -182,7 +183,7 @@ fn accumulated_windows_are_averaged() {
         optimizer.set_rate(cpu, 1.0).unwrap();
         let values = |cpu: &mut Cpu<f64>, model: &RnnLm<_>| {
             let read = model.parameters().map(|p| cpu.read(&p.value).unwrap());
-            read.concat()
+            read.collect::<Vec<_>>().concat()
         };
         let before = values(cpu, &model);
         let mut sum = vec![0.0; before.len()];
@@ -194,7 +195,7 @@ fn accumulated_windows_are_averaged() {
                 model.backward(cpu).unwrap();
                 let gradients = model.parameters().map(|p| cpu.read(&p.gradient).unwrap());
                 sum.iter_mut()
-                    .zip(gradients.concat())
+                    .zip(gradients.collect::<Vec<_>>().concat())
                     .for_each(|(sum, g)| *sum += g);
                 optimizer.accumulate(cpu, &model, index, windows).unwrap();
             }

@@ -25,6 +25,7 @@ const SIZE: ModelSize = ModelSize {
     hidden: 32,
     batch: 8,
     time_steps: 8,
+    biases: 1,
 };
 /// The clocks that a GPU with all features has.
 const GPU_CLOCKS: [Clock; 3] = [Clock::Timestamps, Clock::PassTimestamps, Clock::WallWaiting];
@@ -214,6 +215,7 @@ fn growth_doubles_every_size_five_times() -> Result<()> {
         hidden: 4,
         batch: 1,
         time_steps: 2,
+        biases: 1,
     };
     let growths = growth::measure(&mut Cpu::<f32>::new(), base, Timing::of_steps(1))?;
     let ends: Vec<_> = growths

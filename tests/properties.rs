@@ -37,6 +37,7 @@ fn sizes() -> impl Strategy<Value = (ModelSize, u64)> {
             hidden,
             batch,
             time_steps,
+            biases: 1,
         },
     );
     (size, 1..1000u64)

@@ -20,7 +20,7 @@ struct Fixture {
     cases: Vec<Case>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 struct Case {
     name: String,
     size: Size,
@@ -34,26 +34,27 @@ struct Case {
     updates: Vec<Updates>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 struct Size {
     vocab: usize,
     embedding: usize,
     hidden: usize,
     batch: usize,
     time_steps: usize,
+    biases: usize,
 }
 
 /// At the initial parameters; the second window starts from the state that the first one left.
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 struct Window {
     loss: f64,
-    /// Of the six parameters, and of the window's initial state as "h_init".
+    /// Of the parameters, and of the window's initial state as "h_init".
     gradients: BTreeMap<String, Vec<f64>>,
     final_state: Vec<f64>,
 }
 
 /// One step a window from the initial parameters on; loss and gradient norm before each step.
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 struct Training {
     rate: f64,
     max_norm: Option<f32>,
@@ -62,7 +63,7 @@ struct Training {
 }
 
 /// One step a window from the initial parameters on, by an optimizer of PyTorch's; loss before each.
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 struct Updates {
     #[serde(flatten)]
     rule: UpdateRule,
@@ -128,6 +129,7 @@ impl Case {
             hidden,
             batch,
             time_steps,
+            biases,
         } = self.size;
         ModelSize {
             vocab,
@@ -135,6 +137,7 @@ impl Case {
             hidden,
             batch,
             time_steps,
+            biases,
         }
     }
 
@@ -480,6 +483,36 @@ fn wrong_settings(right: Rule) -> Vec<Rule> {
                 });
             }
             all.into_iter().map(Rule::Adam).collect()
+        }
+    }
+}
+
+/// The sum of two biases is the same model, but is not trained as two are.
+#[test]
+fn one_bias_for_two_computes_the_same_and_trains_otherwise() {
+    let cases = fixture().cases.into_iter();
+    let two = cases
+        .filter(|case| case.size.biases == 2)
+        .collect::<Vec<_>>();
+    assert!(!two.is_empty());
+    for two in two {
+        let mut one = two.clone();
+        one.size.biases = 1;
+        let second = &two.parameters["bh"];
+        let sum = one.parameters.get_mut("b").unwrap().iter_mut().zip(second);
+        sum.for_each(|(b, bh)| *b += bh);
+        let cpu = &mut Cpu::<f64>::new();
+        let mut found = Disagreements::default();
+        compare_windows(cpu, &one, &mut found);
+        assert_eq!(found.0, [""; 0]);
+        for training in &one.trainings {
+            compare_training(cpu, &one, training, &mut found);
+            assert!(!found.0.is_empty(), "clip {:?}", training.max_norm);
+            found.0.clear();
+        }
+        for updates in &one.updates {
+            let found = update_disagreements(&one, updates, updates.rule.into());
+            assert!(found > 0, "{:?}", updates.rule);
         }
     }
 }

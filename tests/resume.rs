@@ -10,8 +10,9 @@ use std::path::Path;
 use bptt::checkpoint::{Checkpoint, Weights};
 use bptt::config::{Config, LrSchedule, OptimizerChoice};
 use bptt::data::{Corpus, TokenIds};
-use bptt::device::{Cpu, Purpose};
+use bptt::device::{Cpu, Device as _, Purpose};
 use bptt::generate::{Generator, Sampling};
+use bptt::model::RnnLm;
 use bptt::ops::{Choice, Ops};
 use bptt::train::{Advance, State, Trainer, plan};
 use clap::Parser;
@@ -267,26 +268,55 @@ fn a_plateau_reduces_the_rate_and_ends_training_also_after_a_stop() {
 /// A step is then five windows, the last of an epoch fewer; it is stopped between two of them only.
 #[test]
 fn a_run_that_averages_gradients_goes_on_after_a_stop() {
-    let cpu = &mut Cpu::<f32>::new();
-    let corpus = corpus();
     let mut config = config();
     (config.accumulate, config.eval_interval) = (5, 0);
-    let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
-    assert_eq!(trainer.total_steps(), 18);
+    goes_on_after_a_stop(&config, 18, [3, 8], |_, _| ());
+}
+
+/// They begin unlike, or one could stand for the other.
+#[test]
+fn a_run_with_two_biases_goes_on_after_a_stop() {
+    let mut config = config();
+    (config.rnn_biases, config.eval_interval) = (2, 0);
+    let biases = |cpu: &mut Cpu<f32>, model: &mut RnnLm<_>| {
+        let bh = model.parameters_mut().find(|p| p.name == "bh").unwrap();
+        let values: Vec<f32> = (0..bh.len()).map(|i| i as f32 / 16.0 - 0.5).collect();
+        cpu.write(&mut bh.value, 0, &values).unwrap();
+    };
+    goes_on_after_a_stop(&config, STEPS, [7, 30], biases);
+}
+
+/// `begin` has the weights that a run of `steps` steps begins with. It is stopped after as many as
+/// `stops` say.
+fn goes_on_after_a_stop(
+    config: &Config,
+    steps: u64,
+    stops: [usize; 2],
+    begin: impl Fn(&mut Cpu<f32>, &mut RnnLm<Cpu<f32>>),
+) {
+    let cpu = &mut Cpu::<f32>::new();
+    let corpus = corpus();
+    let mut trainer = Trainer::new(cpu, config, &corpus).unwrap();
+    begin(cpu, &mut trainer.model);
+    assert_eq!(trainer.total_steps(), steps);
     let mut expected = Vec::new();
     train(cpu, &mut trainer, usize::MAX, &mut expected);
-    assert_eq!(trainer.progress().step, 18);
+    assert_eq!(trainer.progress().step, steps);
     let weights = Weights::of(cpu, &trainer.model).unwrap();
 
-    for asked in [3, 8] {
+    for asked in stops {
         let mut events = Vec::new();
-        let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
+        let mut trainer = Trainer::new(cpu, config, &corpus).unwrap();
+        begin(cpu, &mut trainer.model);
         train(cpu, &mut trainer, asked, &mut events);
-        assert_eq!(trainer.progress().window, 5 * asked);
+        assert_eq!(trainer.progress().window, config.accumulate * asked);
         let checkpoint = trainer.checkpoint(cpu, &corpus.vocabulary).unwrap();
-        let mut trainer = Trainer::new(cpu, &config, &corpus).unwrap();
-        let path = Path::new("a run");
-        trainer.restore(cpu, &checkpoint, path).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        checkpoint.write(&path).unwrap();
+        let checkpoint = Checkpoint::read(&path).unwrap();
+        let mut trainer = Trainer::new(cpu, config, &corpus).unwrap();
+        trainer.restore(cpu, &checkpoint, &path).unwrap();
         train(cpu, &mut trainer, usize::MAX, &mut events);
         assert_eq!(events, expected);
         assert_eq!(Weights::of(cpu, &trainer.model).unwrap(), weights);

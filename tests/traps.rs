@@ -19,7 +19,7 @@ use bptt::device::{Cpu, Device, Element, Purpose};
 use bptt::model::{ModelSize, Order, RnnLm, Softmax};
 use bptt::ops::{Ops, RowChunk};
 
-use case::{Case, VARIABLES, tokens};
+use case::{Case, tokens};
 use finite_differences::{TOLERANCE, gradient};
 use held_bytes::held_bytes;
 use relative_error::relative_error;
@@ -30,6 +30,7 @@ const SIZE: ModelSize = ModelSize {
     hidden: 5,
     batch: 2,
     time_steps: 4,
+    biases: 1,
 };
 
 /// One size for each order of the input layer: with fewer tokens in the vocabulary than in a window,
@@ -47,10 +48,11 @@ fn agrees(got: &[f64], numeric: &[f64]) -> bool {
     relative_error(numeric, got) <= TOLERANCE
 }
 
-/// Every gradient of the case by central differences, in the order of [`VARIABLES`].
+/// Every gradient of the case by central differences, in the order of [`Case::variables`].
 fn numeric_gradients(case: &mut Case) -> Vec<Vec<f64>> {
+    let variables = case.variables().len();
     let numeric = |variable| gradient(&case.value(variable), |x| case.loss_at(variable, x));
-    (0..VARIABLES.len()).map(numeric).collect()
+    (0..variables).map(numeric).collect()
 }
 
 /// Trapped: the backward pass sees Whᵀ as its Wh.
@@ -74,7 +76,7 @@ fn assert_wh_is_transposed(size: ModelSize) {
     let trapped = case.backward();
 
     let through_the_state = ["E", "Wx", "Wh", "b", "h_init"];
-    for (i, name) in VARIABLES.iter().enumerate() {
+    for (i, name) in case.variables().iter().enumerate() {
         assert!(agrees(&right[i], &numeric[i]), "{name}");
         let caught = !agrees(&trapped[i], &numeric[i]);
         assert_eq!(caught, through_the_state.contains(name), "{name}");
@@ -237,7 +239,7 @@ fn assert_caches_are_of_the_last_window(size: ModelSize) {
     let trapped = case.backward();
 
     let from_the_caches = ["E", "Wx", "Wh", "b", "h_init"];
-    for (i, name) in VARIABLES.iter().enumerate() {
+    for (i, name) in case.variables().iter().enumerate() {
         assert!(agrees(&right[i], &numeric[i]), "{name}");
         let caught = !agrees(&trapped[i], &numeric[i]);
         assert_eq!(caught, from_the_caches.contains(name), "{name}");
@@ -288,12 +290,8 @@ fn trap_6_initial_weights_had_a_mean_that_was_not_zero() {
     let mut model = RnnLm::new(&mut cpu, SIZE, true).unwrap();
     for seed in 0..100 {
         model.init(&mut cpu, seed).unwrap();
-        let all = model.parameters();
-        let all: Vec<f64> = all
-            .iter()
-            .flat_map(|p| p.value.as_slice())
-            .copied()
-            .collect();
+        let all = model.parameters().flat_map(|p| p.value.as_slice());
+        let all: Vec<f64> = all.copied().collect();
         assert!(mean_is_zero(&all), "seed {seed}");
     }
     // Multiples of the golden ratio, modulo 1, are spread evenly over [0, 1).

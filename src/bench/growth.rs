@@ -33,6 +33,7 @@ pub const BASE: ModelSize = ModelSize {
     hidden: 128,
     batch: 16,
     time_steps: 16,
+    biases: 1,
 };
 
 /// Growth along one size.

@@ -19,6 +19,7 @@ const fn workload(name: &'static str, [v, d, h, n, t]: [usize; 5]) -> Workload {
         hidden: h,
         batch: n,
         time_steps: t,
+        biases: 1,
     };
     Workload { name, size }
 }

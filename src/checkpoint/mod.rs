@@ -25,7 +25,7 @@ pub(crate) use manifest::{Manifest, sha256};
 pub use tensors::Tensors;
 pub(crate) use tensors::open;
 pub use weights::Weights;
-pub(crate) use weights::{SECOND_BIAS, transpose};
+pub(crate) use weights::transpose;
 
 use crate::config::Config;
 use crate::data::Tokenizer;

@@ -1,19 +1,16 @@
 //! Weights under PyTorch's names and layouts, as a safetensors file.
 //!
 //! `encoder.weight` is E, `rnn.weight_ih_l0` Wxᵀ, `rnn.weight_hh_l0` Whᵀ, `rnn.bias_ih_l0` b,
-//! `decoder.weight` Waᵀ, `decoder.bias` ba. PyTorch's second bias, `rnn.bias_hh_l0`, is written as
-//! zeros and added to the first when it is read.
+//! `decoder.weight` Waᵀ, `decoder.bias` ba. PyTorch's second bias, `rnn.bias_hh_l0`, is bh; of a model
+//! that has none, it is written as zeros and added to the first when it is read.
 
 use std::collections::BTreeMap;
 
 use super::tensors::{self, Tensors};
 use crate::device::Device;
 use crate::error::Result;
-use crate::model::parameters::specs;
+use crate::model::parameters::{SECOND_BIAS, specs};
 use crate::model::{ModelSize, RnnLm};
-
-/// PyTorch's second bias.
-pub(crate) const SECOND_BIAS: &str = "rnn.bias_hh_l0";
 
 /// The parameters of a model on the host, by our names, row-major as in the formulas.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,28 +65,29 @@ impl Weights {
             };
             file.insert(spec.pytorch.to_owned(), (shape, values));
         }
-        let zeros = (vec![size.hidden], vec![0.0; size.hidden]);
-        file.insert(SECOND_BIAS.to_owned(), zeros);
+        let zeros = || (vec![size.hidden], vec![0.0; size.hidden]);
+        file.entry(SECOND_BIAS.to_owned()).or_insert_with(zeros);
         tensors::serialize(&file)
     }
 
-    /// Reads a safetensors file of a model of this size. `rnn.bias_hh_l0` may be absent.
+    /// Reads a safetensors file of a model of this size. `rnn.bias_hh_l0` may be absent if there is
+    /// no bh.
     pub(crate) fn from_safetensors(bytes: &[u8], size: &ModelSize) -> Result<Self, String> {
         let file = tensors::open(bytes)?;
         let names = file.names();
-        let known = specs(size).map(|spec| spec.pytorch);
+        let known: Vec<_> = specs(size).iter().map(|spec| spec.pytorch).collect();
         let is_known = |name: &str| name == SECOND_BIAS || known.contains(&name);
         if let Some(name) = names.iter().find(|name| !is_known(name)) {
             return Err(format!("{name} is no tensor of this model"));
         }
         Weights::from_pytorch(size, |name, shape| match names.contains(&name) {
-            false if name == SECOND_BIAS => Ok(vec![0.0; size.hidden]),
+            false if !known.contains(&name) => Ok(vec![0.0; size.hidden]),
             _ => tensors::tensor(&file, name, shape),
         })
     }
 
     /// The weights of a model of this size from `tensor`, which gives PyTorch's tensors by name and
-    /// shape.
+    /// shape. A model of one bias takes the sum of PyTorch's two.
     pub(crate) fn from_pytorch(
         size: &ModelSize,
         mut tensor: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, String>,
@@ -107,9 +105,17 @@ impl Weights {
             };
             weights.insert(spec.name, values);
         }
-        let second = tensor(SECOND_BIAS, &[size.hidden])?;
-        let first = weights.entry("b").or_insert_with(Vec::new);
-        first.iter_mut().zip(second).for_each(|(b, s)| *b += s);
+        if size.biases == 1 {
+            let second = tensor(SECOND_BIAS, &[size.hidden])?;
+            let first = weights.entry("b").or_insert_with(Vec::new);
+            first.iter_mut().zip(second).for_each(|(b, s)| *b += s);
+            if let Some(at) = first.iter().position(|b| !b.is_finite()) {
+                return Err(format!(
+                    "rnn.bias_ih_l0 + {SECOND_BIAS}: element {at} is {}",
+                    first[at]
+                ));
+            }
+        }
         Ok(Weights(weights))
     }
 }

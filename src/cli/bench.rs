@@ -79,6 +79,7 @@ impl Arguments {
             hidden: self.nhid.unwrap_or(base.hidden),
             batch: self.batch_size.unwrap_or(base.batch),
             time_steps: self.bptt.unwrap_or(base.time_steps),
+            ..base
         }
     }
 }

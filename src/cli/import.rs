@@ -27,15 +27,33 @@ pub struct Arguments {
     /// Put NEW for OLD at the beginning of tensors' names, as in --map lstm.=rnn. ; may be repeated
     #[arg(long, value_name = "OLD=NEW")]
     map: Vec<Rename>,
+    /// What becomes of the two biases of nn.RNN: one, their sum, or both are kept, and trained as
+    /// nn.RNN's are (--rnn-biases 2)
+    #[arg(long, value_enum, default_value_t)]
+    biases: Biases,
+}
+
+/// The value of `--biases`.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Biases {
+    /// One: their sum.
+    #[default]
+    Sum,
+    /// Both.
+    Keep,
 }
 
 /// Makes the run.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let biases = match arguments.biases {
+        Biases::Sum => 1,
+        Biases::Keep => 2,
+    };
     let Imported {
         weights,
         size,
         notes,
-    } = read_weights(&arguments.weights, &arguments.map)?;
+    } = read_weights(&arguments.weights, &arguments.map, biases)?;
     notes.iter().for_each(|line| note(line));
     let path = &arguments.tokenizer;
     let vocabulary = Tokenizer::read(path)?;
@@ -48,10 +66,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         level: vocabulary.level(),
         emsize: size.embedding,
         nhid: size.hidden,
+        rnn_biases: size.biases,
         ..Config::default()
     };
     let folder = NewFolder::prepare(&arguments.out)?;
-    let parameters = size.parameters();
     let checkpoint = Checkpoint {
         config,
         vocabulary,
@@ -60,8 +78,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let run = Run::create(folder, checkpoint)?;
     note(&format!(
-        "model:  {parameters} parameters: V={} D={} H={}",
-        size.vocab, size.embedding, size.hidden
+        "model:  {} parameters: {}",
+        size.parameters(),
+        size.describe()
     ));
     let run = run.path().display();
     note(&format!(
@@ -70,13 +89,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads weights of PyTorch's.
+/// Reads weights of PyTorch's as those of a model with so many biases.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Import`] for what is not such a model.
-pub fn read_weights(path: &Path, renames: &[Rename]) -> Result<Imported> {
+pub fn read_weights(path: &Path, renames: &[Rename], biases: usize) -> Result<Imported> {
     let bytes = std::fs::read(path).map_err(Error::read(path))?;
-    pytorch::read(&bytes, renames).map_err(|what| import(path, what))
+    pytorch::read(&bytes, renames, biases).map_err(|what| import(path, what))
 }
 
 fn import(path: &Path, what: String) -> Error {

@@ -22,13 +22,14 @@ pub struct Initial {
 }
 
 impl Initial {
-    /// Reads the weights of a run, a checkpoint, or a safetensors file of PyTorch's.
+    /// Reads the weights of a run, a checkpoint, or a safetensors file of PyTorch's. Such a file has
+    /// two biases, which serve `biases` of either number.
     ///
     /// # Errors
     /// As [`read_weights`] and [`Checkpoint::read`].
-    pub fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path, biases: usize) -> Result<Self> {
         if path.is_file() {
-            let imported = read_weights(path, &[])?;
+            let imported = read_weights(path, &[], biases)?;
             imported.notes.iter().for_each(|line| note(line));
             return Ok(Initial {
                 weights: imported.weights,
@@ -53,6 +54,7 @@ impl Initial {
         let mut config = Config {
             emsize: self.size.embedding,
             nhid: self.size.hidden,
+            rnn_biases: self.size.biases,
             ..config.clone()
         };
         if let Some((trained, _)) = &self.trained {
@@ -70,6 +72,7 @@ impl Initial {
         let sizes = [
             ("emsize", config.emsize, self.size.embedding),
             ("nhid", config.nhid, self.size.hidden),
+            ("rnn-biases", config.rnn_biases, self.size.biases),
         ];
         for (field, asked, found) in sizes {
             if asked != found {

@@ -49,19 +49,11 @@ fn text(report: &Report) -> String {
 }
 
 fn model(model: &Model) -> [String; 2] {
-    let Model {
-        vocab,
-        embedding,
-        hidden,
-        batch,
-        time_steps,
-        parameters,
-        plan,
-        ..
-    } = model;
-    let parameters = thousands(*parameters as f64);
+    let Model { size, plan, .. } = model;
+    let parameters = thousands(model.parameters as f64);
+    let (sizes, batch, time_steps) = (size.describe(), size.batch, size.time_steps);
     [
-        format!("model:   {parameters} parameters: V={vocab} D={embedding} H={hidden}"),
+        format!("model:   {parameters} parameters: {sizes}"),
         format!("memory:  {plan} (to train with N={batch} T={time_steps})"),
     ]
 }

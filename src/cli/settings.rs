@@ -14,6 +14,7 @@ const FIXED: &[&str] = &[
     "vocab_size",
     "emsize",
     "nhid",
+    "rnn_biases",
     "batch_size",
     "bptt",
     "seed",

@@ -65,7 +65,9 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<Ex
         Some(path) => settings::combine(&read_settings(path)?, given, matches)?,
         None => given.clone(),
     };
-    let initial = config.init_from.as_deref().map(Initial::read).transpose()?;
+    let path = config.init_from.as_deref();
+    let initial = path.map(|path| Initial::read(path, config.rnn_biases));
+    let initial = initial.transpose()?;
     if let Some(initial) = &initial {
         if arguments.settings.is_none() {
             config = settings::combine(&initial.adapt(given), given, matches)?;
@@ -226,10 +228,9 @@ fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPla
         ));
     }
     note(&format!(
-        "model:  {} parameters: V={vocab} D={} H={}",
+        "model:  {} parameters: {}",
         size.parameters(),
-        size.embedding,
-        size.hidden
+        size.describe()
     ));
     note(&format!(
         "steps:  {} epochs of {windows} windows: T={} time steps of N={} streams",

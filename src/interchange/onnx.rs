@@ -93,19 +93,19 @@ fn graph(checkpoint: &Checkpoint) -> Message {
         ("Wa", &[h, v]),
         ("ba", &[v]),
     ];
-    let weights = checkpoint.weights.iter().map(|(name, values)| {
-        let shape = shapes
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map_or(&[][..], |(_, s)| s);
+    let second = checkpoint.weights.iter().find(|(name, _)| *name == "bh");
+    let second = second.map_or(vec![0.0; h], |(_, bh)| bh.to_vec());
+    let weights = checkpoint.weights.iter().filter_map(|(name, values)| {
+        // bh has none: it stands behind b.
+        let (_, shape) = shapes.iter().find(|(n, _)| *n == name)?;
         let values = match name {
             "Wx" | "Wh" => transpose(values, values.len() / h, h),
             // Of the input and of the state, one after the other.
-            "b" => [values, &vec![0.0; h]].concat(),
+            "b" => [values, &second].concat(),
             _ => values.to_vec(),
         };
         let bytes: Vec<u8> = values.iter().flat_map(|w| w.to_le_bytes()).collect();
-        tensor(name, FLOAT, shape, &bytes)
+        Some(tensor(name, FLOAT, shape, &bytes))
     });
     let axis = tensor("direction_axis", INT64, &[1], &1i64.to_le_bytes());
     let state = [Dim::Size(1), Dim::Free("N"), Dim::Size(h)];

@@ -10,9 +10,9 @@ use std::str::FromStr;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::checkpoint::{SECOND_BIAS, Weights, open};
+use crate::checkpoint::{Weights, open};
 use crate::model::ModelSize;
-use crate::model::parameters::specs;
+use crate::model::parameters::{SECOND_BIAS, specs};
 
 /// What is supported, in errors.
 const SUPPORTED: &str = "an nn.RNN with tanh, of one layer and one direction";
@@ -43,29 +43,32 @@ impl FromStr for Rename {
 pub struct Imported {
     /// The weights.
     pub weights: Weights,
-    /// V, D and H of the weights; a batch and a window of 1.
+    /// V, D, H and the biases of the weights; a batch and a window of 1.
     pub size: ModelSize,
     /// What was done to them, a line each.
     pub notes: Vec<String>,
 }
 
-/// Reads a safetensors file.
+/// Reads a safetensors file, for a model of one bias, the sum of PyTorch's two, or of `biases` = 2.
 ///
 /// # Errors
 /// What is wrong with which tensor, and what is supported.
-pub fn read(bytes: &[u8], renames: &[Rename]) -> Result<Imported, String> {
+pub fn read(bytes: &[u8], renames: &[Rename], biases: usize) -> Result<Imported, String> {
     let file = open(bytes)?;
     let tensors = PyTorch {
         names: canonical_names(&file, renames)?,
         file,
     };
-    let size = tensors.size()?;
+    let size = ModelSize {
+        biases,
+        ..tensors.size()?
+    };
     size.check().map_err(|e| e.to_string())?;
     let weights = Weights::from_pytorch(&size, |name, shape| tensors.values(name, shape))?;
     Ok(Imported {
         weights,
         size,
-        notes: tensors.notes(),
+        notes: tensors.notes(biases),
     })
 }
 
@@ -125,8 +128,7 @@ impl PyTorch<'_> {
             vocab,
             embedding,
             hidden,
-            batch: 1,
-            time_steps: 1,
+            ..ONE
         })
     }
 
@@ -178,7 +180,7 @@ impl PyTorch<'_> {
         }
     }
 
-    fn notes(&self) -> Vec<String> {
+    fn notes(&self, biases: usize) -> Vec<String> {
         let mut notes = Vec::new();
         for name in expected_names() {
             match self.view(name) {
@@ -189,7 +191,7 @@ impl PyTorch<'_> {
                 _ => {}
             }
         }
-        if self.names.contains_key(SECOND_BIAS) {
+        if biases == 1 && self.names.contains_key(SECOND_BIAS) {
             notes.push(format!(
                 "{SECOND_BIAS} added to rnn.bias_ih_l0: one bias does for both"
             ));
@@ -198,17 +200,19 @@ impl PyTorch<'_> {
     }
 }
 
+/// The smallest model with every parameter there is.
+const ONE: ModelSize = ModelSize {
+    vocab: 1,
+    embedding: 1,
+    hidden: 1,
+    batch: 1,
+    time_steps: 1,
+    biases: 2,
+};
+
 /// The names of all tensors, in the order of the table of parameters.
-fn expected_names() -> [&'static str; 7] {
-    let any = ModelSize {
-        vocab: 1,
-        embedding: 1,
-        hidden: 1,
-        batch: 1,
-        time_steps: 1,
-    };
-    let [e, wx, wh, b, wa, ba] = specs(&any).map(|spec| spec.pytorch);
-    [e, wx, wh, b, SECOND_BIAS, wa, ba]
+fn expected_names() -> Vec<&'static str> {
+    specs(&ONE).iter().map(|spec| spec.pytorch).collect()
 }
 
 /// Why a tensor does not belong to the model.
@@ -299,7 +303,7 @@ mod tests {
 
     #[test]
     fn sizes_come_from_the_tensors_and_the_biases_are_summed() {
-        let imported = read(&file(&model()), &[]).unwrap();
+        let imported = read(&file(&model()), &[], 1).unwrap();
         let ModelSize {
             vocab,
             embedding,
@@ -313,13 +317,36 @@ mod tests {
     }
 
     #[test]
+    fn both_biases_are_kept() {
+        let imported = read(&file(&model()), &[], 2).unwrap();
+        assert_eq!(imported.size.biases, 2);
+        assert_eq!(values(&imported, "b"), [1.0; H]);
+        assert_eq!(values(&imported, "bh"), [2.0; H]);
+        assert_eq!(imported.notes, [""; 0]);
+    }
+
+    #[test]
     fn absent_biases_are_zeros_and_said() {
         let mut tensors = model();
         tensors.retain(|name, _| !name.contains("bias"));
-        let imported = read(&file(&tensors), &[]).unwrap();
-        assert_eq!(values(&imported, "b"), [0.0; H]);
-        assert_eq!(values(&imported, "ba"), [0.0; V]);
-        assert_eq!(imported.notes.len(), 3, "{:?}", imported.notes);
+        for biases in [1, 2] {
+            let imported = read(&file(&tensors), &[], biases).unwrap();
+            assert_eq!(values(&imported, "b"), [0.0; H]);
+            assert_eq!(values(&imported, "ba"), [0.0; V]);
+            assert_eq!(imported.notes.len(), 3, "{:?}", imported.notes);
+        }
+    }
+
+    /// Each is a number, their sum is none.
+    #[test]
+    fn a_sum_that_overflows_is_named() {
+        let mut tensors = model();
+        for name in ["rnn.bias_ih_l0", "rnn.bias_hh_l0"] {
+            tensors.insert(name.to_owned(), f32s(&[H], f32::MAX));
+        }
+        let error = read(&file(&tensors), &[], 1).unwrap_err();
+        assert!(error.contains("rnn.bias_ih_l0 + rnn.bias_hh_l0"), "{error}");
+        read(&file(&tensors), &[], 2).unwrap();
     }
 
     #[test]
@@ -334,7 +361,7 @@ mod tests {
         ] {
             let mut tensors = model();
             tensors.insert("decoder.bias".to_owned(), (dtype, vec![V], data));
-            let imported = read(&file(&tensors), &[]).unwrap();
+            let imported = read(&file(&tensors), &[], 1).unwrap();
             assert_eq!(values(&imported, "ba"), [0.75; V]);
             let note = format!("decoder.bias: {dtype:?} converted");
             assert!(imported.notes.iter().any(|n| n.contains(&note)));
@@ -401,7 +428,7 @@ mod tests {
                 Some(raw) => tensors.insert((*name).to_owned(), raw.clone()),
                 None => tensors.remove(*name),
             };
-            let error = read(&file(&tensors), &[]).unwrap_err();
+            let error = read(&file(&tensors), &[], 1).unwrap_err();
             assert!(error.contains(hint), "{error}");
         }
     }
@@ -411,11 +438,11 @@ mod tests {
         let renamed = |(name, raw): (String, Raw)| (format!("model.{name}"), raw);
         let tensors = model().into_iter().map(renamed).collect();
         let bytes = file(&tensors);
-        assert!(read(&bytes, &[]).unwrap_err().contains("--map OLD=NEW"));
+        assert!(read(&bytes, &[], 1).unwrap_err().contains("--map OLD=NEW"));
         let map = |text: &str| text.parse::<Rename>().unwrap();
-        read(&bytes, &[map("model.=")]).unwrap();
-        read(&bytes, &[map("model.rnn=rnn"), map("model.=")]).unwrap();
-        let error = read(&bytes, &[map("model.="), map("net.=")]).unwrap_err();
+        read(&bytes, &[map("model.=")], 1).unwrap();
+        read(&bytes, &[map("model.rnn=rnn"), map("model.=")], 1).unwrap();
+        let error = read(&bytes, &[map("model.="), map("net.=")], 1).unwrap_err();
         assert!(error.contains("no tensor begins with net."), "{error}");
         let both = [
             map("model.encoder=x"),
@@ -423,7 +450,7 @@ mod tests {
             map("model.="),
         ];
         assert!(
-            read(&bytes, &both)
+            read(&bytes, &both, 1)
                 .unwrap_err()
                 .contains("would both be x.weight")
         );

@@ -1,6 +1,7 @@
-//! Token ids → what the recurrence takes of them: z = E\[x\]·Wx + b.
+//! Token ids → what the recurrence takes of them: z = E\[x\]·Wx + b, or + b + bh.
 
 use super::parameters::Parameter;
+use super::second_bias::SecondBias;
 use crate::device::{Device, Purpose};
 use crate::error::Result;
 use crate::ops::{Matrix, Ops, Write, embedding_partials};
@@ -14,6 +15,8 @@ pub struct Input<D: Device> {
     pub wx: Parameter<D>,
     /// `[1, H]`: bias.
     pub b: Parameter<D>,
+    /// bh, which is added to b, if there is one.
+    pub second: Option<SecondBias<D>>,
     /// What is done first, with the tensors that it takes.
     pub order: Order<D>,
     partials: D::Tensor,
@@ -46,12 +49,17 @@ impl<D: Device> Order<D> {
 }
 
 impl<D: Device> Input<D> {
-    /// A layer with the parameters E, Wx and b, for windows of `rows` tokens. Its order depends on
-    /// their sizes alone.
+    /// A layer with the parameters E, Wx, b and perhaps bh, for windows of `rows` tokens. Its order
+    /// depends on their sizes alone.
     ///
     /// # Errors
     /// As [`Device::alloc`].
-    pub fn new(device: &mut D, [table, wx, b]: [Parameter<D>; 3], rows: usize) -> Result<Self> {
+    pub fn new(
+        device: &mut D,
+        [table, wx, b]: [Parameter<D>; 3],
+        bh: Option<Parameter<D>>,
+        rows: usize,
+    ) -> Result<Self> {
         let ((vocab, dim), (_, hidden)) = (table.shape, wx.shape);
         let mut activation = |label, len| device.alloc(Purpose::Activations, label, len);
         let order = if vocab <= rows {
@@ -74,6 +82,7 @@ impl<D: Device> Input<D> {
             table,
             wx,
             b,
+            second: bh.map(|bh| SecondBias::new(device, bh)).transpose()?,
             order,
             partials: device.alloc(Purpose::Scratch, "partial sums", partials)?,
         })
@@ -84,7 +93,7 @@ impl<O: Ops> Input<O> {
     /// Writes z, `[rows, H]`.
     ///
     /// # Errors
-    /// As [`Ops::embedding`] and [`Ops::matmul`].
+    /// As [`Ops::embedding`], [`Ops::matmul`] and [`SecondBias::sum`].
     pub fn forward(
         &mut self,
         ops: &mut O,
@@ -92,7 +101,11 @@ impl<O: Ops> Input<O> {
         z: (&mut O::Tensor, Matrix),
     ) -> Result<()> {
         let ((vocab, dim), hidden) = (self.table.shape, z.1.cols);
-        let (table, b) = (&self.table.value, Some(&self.b.value));
+        let b = match &mut self.second {
+            None => &self.b.value,
+            Some(second) => second.sum(ops, &self.b)?,
+        };
+        let (table, b) = (&self.table.value, Some(b));
         let wx = (&self.wx.value, Matrix::new(dim, hidden));
         match &mut self.order {
             Order::GatherFirst { e, .. } => {
@@ -108,23 +121,26 @@ impl<O: Ops> Input<O> {
         }
     }
 
-    /// Writes the gradients of E, Wx and b from dz, `[rows, H]` at the start of its tensor; `ids`
+    /// Writes the gradients of E, Wx, b and bh from dz, `[rows, H]` at the start of its tensor; `ids`
     /// are those of the forward pass.
     ///
     /// # Errors
-    /// As [`Ops::embedding_backward`] and [`Ops::matmul`].
+    /// As [`Ops::embedding_backward`], [`Ops::matmul`] and [`Ops::sum_rows`].
     pub fn backward(&mut self, ops: &mut O, ids: &O::Ids, dz: (&O::Tensor, Matrix)) -> Result<()> {
         let ((vocab, dim), hidden) = (self.table.shape, dz.1.cols);
         let wx = (&self.wx.value, Matrix::new(dim, hidden).t());
         let dwx = (&mut self.wx.gradient, Matrix::new(dim, hidden));
-        let (dtable, db) = (&mut self.table.gradient, &mut self.b.gradient);
+        let dtable = &mut self.table.gradient;
+        // Each from dz: tensors of one group, as gradients are, cannot be copied into each other.
+        let dbh = self.second.as_mut().map(|second| &mut second.bh.gradient);
+        let mut dbs = std::iter::once(&mut self.b.gradient).chain(dbh);
         let partials = &mut self.partials;
         match &mut self.order {
             // dWx = eᵀ·dz, db = Σ dz, de = dz·Wxᵀ, dE[v] = Σ de over the rows of token v.
             Order::GatherFirst { e, de } => {
                 let rows = Matrix::new(dz.1.rows, dim);
                 ops.matmul((e, rows.t()), dz, None, dwx, Write::Overwrite)?;
-                ops.sum_rows(dz, db, Write::Overwrite)?;
+                dbs.try_for_each(|db| ops.sum_rows(dz, db, Write::Overwrite))?;
                 ops.matmul(dz, wx, None, (&mut *de, rows), Write::Overwrite)?;
                 ops.embedding_backward(de, ids, dtable, partials, dim)
             }
@@ -135,7 +151,7 @@ impl<O: Ops> Input<O> {
                 let table = Matrix::new(vocab, dim);
                 let table_t = (&self.table.value, table.t());
                 ops.matmul(table_t, dp, None, dwx, Write::Overwrite)?;
-                ops.sum_rows(dp, db, Write::Overwrite)?;
+                dbs.try_for_each(|db| ops.sum_rows(dp, db, Write::Overwrite))?;
                 ops.matmul(dp, wx, None, (dtable, table), Write::Overwrite)
             }
         }
@@ -152,7 +168,7 @@ mod tests {
         let mut planner = Planner::<f32>::default();
         let shapes = [("E", (vocab, 3)), ("Wx", (3, 4)), ("b", (1, 4))];
         let parameters = Parameter::group(&mut planner, shapes).unwrap();
-        Input::new(&mut planner, parameters, 6).unwrap();
+        Input::new(&mut planner, parameters, None, 6).unwrap();
         planner.into_plan().bytes[&Purpose::Activations]
     }
 

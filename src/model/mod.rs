@@ -8,6 +8,7 @@ pub mod loss;
 pub mod output;
 pub mod parameters;
 pub mod rnn;
+pub mod second_bias;
 
 pub use affine::Affine;
 pub use input::{Input, Order};
@@ -15,6 +16,7 @@ pub use loss::{CeLoss, Softmax, SoftmaxCeLoss};
 pub use output::Output;
 pub use parameters::{Init, Parameter, Spec};
 pub use rnn::Rnn;
+pub use second_bias::SecondBias;
 
 use crate::device::{Device, Element, MemoryPlan, Planner};
 use crate::error::{Result, require};
@@ -38,6 +40,9 @@ pub struct ModelSize {
     pub batch: usize,
     /// T, the time steps of a window.
     pub time_steps: usize,
+    /// The biases of the recurrence: 1, b, or 2, b and bh, as nn.RNN has them. Their sum is what
+    /// counts, but two are trained otherwise: see [`SecondBias`].
+    pub biases: usize,
 }
 
 impl ModelSize {
@@ -56,6 +61,8 @@ impl ModelSize {
             let expected = format!("1 to {MAX_SIZE}");
             require(field, value, (1..=MAX_SIZE).contains(&value), &expected)?;
         }
+        let biases = matches!(self.biases, 1 | 2);
+        require("rnn-biases", self.biases, biases, "1 or 2")?;
         let vocab = (1..=MAX_VOCAB).contains(&self.vocab);
         require(
             "vocab-size",
@@ -83,6 +90,16 @@ impl ModelSize {
     pub fn parameters(&self) -> usize {
         let specs = parameters::specs(self).into_iter();
         specs.map(|spec| spec.shape.0 * spec.shape.1).sum()
+    }
+
+    /// The sizes that make the number of parameters, in words.
+    pub fn describe(&self) -> String {
+        let (v, d, h) = (self.vocab, self.embedding, self.hidden);
+        let biases = match self.biases {
+            2 => ", two biases",
+            _ => "",
+        };
+        format!("V={v} D={d} H={h}{biases}")
     }
 
     /// Floating-point operations of a training step: the products of the forward pass (2 for each
@@ -139,11 +156,13 @@ impl<D: Device> RnnLm<D> {
         chunk_rows: Option<usize>,
     ) -> Result<Self> {
         let rows = size.rows();
-        let shapes = parameters::specs(&size).map(|spec| (spec.name, spec.shape));
-        let [table, wx, wh, b, wa, ba] = Parameter::group(device, shapes)?;
+        let specs = parameters::specs(&size).into_iter();
+        let shapes: Vec<_> = specs.map(|spec| (spec.name, spec.shape)).collect();
+        let (all, mut second) = Parameter::group_and_rest(device, &shapes)?;
+        let [table, wx, wh, b, wa, ba] = all;
         let affine = Affine { w: wa, b: ba };
         Ok(RnnLm {
-            input: Input::new(device, [table, wx, b], rows)?,
+            input: Input::new(device, [table, wx, b], second.pop(), rows)?,
             rnn: Rnn::new(device, wh, size.recurrence(), stateful)?,
             output: Output::new(device, affine, rows, chunk_rows)?,
             inputs: device.alloc_ids("inputs", rows, size.vocab, true)?,
@@ -157,35 +176,39 @@ impl<D: Device> RnnLm<D> {
         self.size
     }
 
-    /// Every parameter, in the order of [`parameters::specs`]: E, Wx, Wh, b, Wa, ba.
-    pub fn parameters(&self) -> [&Parameter<D>; 6] {
+    /// Every parameter, in the order of [`parameters::specs`]: E, Wx, Wh, b, Wa, ba and, if there
+    /// is one, bh.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter<D>> {
         let (input, affine) = (&self.input, &self.output.affine);
-        [
+        let all = [
             &input.table,
             &input.wx,
             &self.rnn.wh,
             &input.b,
             &affine.w,
             &affine.b,
-        ]
+        ];
+        all.into_iter().chain(input.second.as_ref().map(|s| &s.bh))
     }
 
     /// Every parameter, in the order of [`RnnLm::parameters`].
-    pub fn parameters_mut(&mut self) -> [&mut Parameter<D>; 6] {
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<D>> {
         let (input, affine) = (&mut self.input, &mut self.output.affine);
-        [
+        let all = [
             &mut input.table,
             &mut input.wx,
             &mut self.rnn.wh,
             &mut input.b,
             &mut affine.w,
             &mut affine.b,
-        ]
+        ];
+        let second = input.second.as_mut().map(|s| &mut s.bh);
+        all.into_iter().chain(second)
     }
 
     /// The parameter of this name.
     pub fn parameter(&self, name: &str) -> Option<&Parameter<D>> {
-        self.parameters().into_iter().find(|p| p.name == name)
+        self.parameters().find(|p| p.name == name)
     }
 
     /// Initialises every parameter from `seed`: the embedding N(0, 0.01²), other matrices
@@ -195,8 +218,7 @@ impl<D: Device> RnnLm<D> {
     /// As [`Device::write`].
     pub fn init(&mut self, device: &mut D, seed: u64) -> Result<()> {
         let specs = parameters::specs(&self.size);
-        for (stream, (parameter, spec)) in self.parameters_mut().into_iter().zip(specs).enumerate()
-        {
+        for (stream, (parameter, spec)) in self.parameters_mut().zip(specs).enumerate() {
             parameter.init(device, spec.init, seed, stream as u64)?;
         }
         Ok(())

@@ -94,8 +94,12 @@ pub struct Spec {
     pub init: Init,
 }
 
-/// Every parameter of a model: the one table of them.
-pub fn specs(size: &ModelSize) -> [Spec; 6] {
+/// PyTorch's second bias of a recurrent layer.
+pub const SECOND_BIAS: &str = "rnn.bias_hh_l0";
+
+/// Every parameter of a model: the one table of them. Their order gives each its random numbers, so
+/// what not every model has comes last.
+pub fn specs(size: &ModelSize) -> Vec<Spec> {
     let (v, d, h) = (size.vocab, size.embedding, size.hidden);
     let spec = |name, pytorch, transposed, shape, init| Spec {
         name,
@@ -104,20 +108,24 @@ pub fn specs(size: &ModelSize) -> [Spec; 6] {
         shape,
         init,
     };
-    [
+    let mut specs = vec![
         spec("E", "encoder.weight", false, (v, d), Init::EMBEDDING),
         spec("Wx", "rnn.weight_ih_l0", true, (d, h), Init::fan_in(d)),
         spec("Wh", "rnn.weight_hh_l0", true, (h, h), Init::fan_in(h)),
         spec("b", "rnn.bias_ih_l0", false, (1, h), Init::Zeros),
         spec("Wa", "decoder.weight", true, (h, v), Init::fan_in(h)),
         spec("ba", "decoder.bias", false, (1, v), Init::Zeros),
-    ]
+    ];
+    if size.biases == 2 {
+        specs.push(spec("bh", SECOND_BIAS, false, (1, h), Init::Zeros));
+    }
+    specs
 }
 
 /// A parameter on a device, with its gradient.
 #[derive(Debug)]
 pub struct Parameter<D: Device> {
-    /// Its name in the formulas: "E", "Wx", "Wh", "b", "Wa", "ba".
+    /// Its name in the formulas: "E", "Wx", "Wh", "b", "Wa", "ba", "bh".
     pub name: &'static str,
     /// Rows and columns; a bias has one row.
     pub shape: (usize, usize),
@@ -137,24 +145,37 @@ impl<D: Device> Parameter<D> {
         device: &mut D,
         shapes: [(&'static str, (usize, usize)); N],
     ) -> Result<[Self; N]> {
-        let values = device.alloc_group(Purpose::Weights, &shapes)?;
-        let gradients = device.alloc_group(Purpose::Gradients, &shapes)?;
+        let (parameters, _) = Parameter::group_and_rest(device, &shapes)?;
+        Ok(parameters)
+    }
+
+    /// As [`Parameter::group`], of N parameters and then any others.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for less than N; as [`Device::alloc_group`].
+    pub fn group_and_rest<const N: usize>(
+        device: &mut D,
+        shapes: &[(&'static str, (usize, usize))],
+    ) -> Result<([Self; N], Vec<Self>)> {
+        let values = device.alloc_group(Purpose::Weights, shapes)?;
+        let gradients = device.alloc_group(Purpose::Gradients, shapes)?;
         let tensors = values.into_iter().zip(gradients);
-        let parameters = shapes.into_iter().zip(tensors);
-        let parameters = parameters.map(|((name, shape), (value, gradient))| Parameter {
+        let parameters = shapes.iter().zip(tensors);
+        let mut parameters = parameters.map(|(&(name, shape), (value, gradient))| Parameter {
             name,
             shape,
             value,
             gradient,
         });
-        let parameters: Vec<_> = parameters.collect();
-        let found = parameters.len();
-        parameters.try_into().map_err(|_| Error::Shape {
+        let group: Vec<_> = parameters.by_ref().take(N).collect();
+        let found = group.len();
+        let group = group.try_into().map_err(|_| Error::Shape {
             op: "alloc_group",
             operand: "the group",
             expected: N.to_string(),
             found,
-        })
+        })?;
+        Ok((group, parameters.collect()))
     }
 
     /// Number of elements.

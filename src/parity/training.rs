@@ -6,6 +6,7 @@ use super::subject::Subject;
 use crate::device::cpu::CpuTensor;
 use crate::device::{Cpu, Device, Element};
 use crate::error::Result;
+use crate::model::parameters::specs;
 use crate::model::{Init, ModelSize, RnnLm};
 use crate::ops::Ops;
 use crate::optimizer::Optimizer;
@@ -20,6 +21,7 @@ const SIZES: &[(&str, ModelSize)] = &[
             hidden: 100,
             batch: 10,
             time_steps: 5,
+            biases: 1,
         },
     ),
     (
@@ -30,6 +32,18 @@ const SIZES: &[(&str, ModelSize)] = &[
             hidden: 96,
             batch: 8,
             time_steps: 32,
+            biases: 1,
+        },
+    ),
+    (
+        "two biases",
+        ModelSize {
+            vocab: 43,
+            embedding: 12,
+            hidden: 31,
+            batch: 4,
+            time_steps: 10,
+            biases: 2,
         },
     ),
 ];
@@ -140,7 +154,7 @@ fn course_of<O: Ops>(
 /// than one that ends before it.
 fn terms(size: ModelSize, seed: u64) -> Result<Vec<f64>> {
     let (inputs, targets) = window(size, 0);
-    let mut terms = vec![0.0; 6];
+    let mut terms = vec![0.0; specs(&size).len()];
     for stream in 0..size.batch {
         let of = |tokens: &[u32], steps: usize| -> Vec<u32> {
             let tokens = tokens.iter().skip(stream).step_by(size.batch);

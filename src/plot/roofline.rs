@@ -392,6 +392,7 @@ mod tests {
             hidden: 8,
             batch: 2,
             time_steps: 3,
+            biases: 1,
         };
         measure(
             &mut Cpu::<f32>::new(),

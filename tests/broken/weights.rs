@@ -20,7 +20,7 @@ fn file(header: &str, data: usize) -> Vec<u8> {
 }
 
 fn import(bytes: &[u8]) -> Result<pytorch::Imported> {
-    pytorch::read(bytes, &[]).map_err(|what| Error::Import {
+    pytorch::read(bytes, &[], 1).map_err(|what| Error::Import {
         path: "model.safetensors".into(),
         what,
     })

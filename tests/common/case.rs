@@ -3,9 +3,6 @@
 use bptt::device::{Cpu, Device};
 use bptt::model::{Init, ModelSize, Parameter, RnnLm};
 
-/// Everything the loss of a window depends on: the six parameters and the initial state.
-pub const VARIABLES: [&str; 7] = ["E", "Wx", "Wh", "b", "Wa", "ba", "h_init"];
-
 /// A model, a window, and the initial state from which the window's loss is taken.
 pub struct Case {
     pub cpu: Cpu<f64>,
@@ -42,6 +39,12 @@ impl Case {
         }
     }
 
+    /// Everything the loss of the window depends on: the parameters and the initial state.
+    pub fn variables(&self) -> Vec<&'static str> {
+        let parameters = self.model.parameters().map(|p| p.name);
+        parameters.chain(["h_init"]).collect()
+    }
+
     /// The mean loss of the window.
     pub fn loss(&mut self) -> f64 {
         self.restart();
@@ -50,7 +53,7 @@ impl Case {
         cpu.read(model.loss()).unwrap()[0]
     }
 
-    /// The gradients of the window, in the order of [`VARIABLES`].
+    /// The gradients of the window, in the order of [`Case::variables`].
     pub fn gradients(&mut self) -> Vec<Vec<f64>> {
         self.restart();
         self.forward();
@@ -73,13 +76,13 @@ impl Case {
         let Case { cpu, model, .. } = self;
         model.backward(cpu).unwrap();
         let gradient_of = |p: &Parameter<Cpu<f64>>| p.gradient.as_slice().to_vec();
-        let mut gradients: Vec<_> = model.parameters().map(gradient_of).into();
+        let mut gradients: Vec<_> = model.parameters().map(gradient_of).collect();
         gradients.push(model.rnn.initial_state_gradient(cpu).unwrap());
         gradients
     }
 
     pub fn value(&self, variable: usize) -> Vec<f64> {
-        match self.model.parameters().get(variable) {
+        match self.model.parameters().nth(variable) {
             Some(parameter) => parameter.value.as_slice().to_vec(),
             None => self.state.clone(),
         }
@@ -95,7 +98,7 @@ impl Case {
     }
 
     fn set(&mut self, variable: usize, value: &[f64]) {
-        match self.model.parameters_mut().into_iter().nth(variable) {
+        match self.model.parameters_mut().nth(variable) {
             Some(parameter) => self.cpu.write(&mut parameter.value, 0, value).unwrap(),
             None => self.state.copy_from_slice(value),
         }

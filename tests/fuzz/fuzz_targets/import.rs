@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let rename = "model.=".parse().expect("a renaming");
-    for renames in [&[][..], &[rename]] {
-        if let Ok(imported) = pytorch::read(input, renames) {
+    for (renames, biases) in [(&[][..], 1), (&[], 2), (&[rename], 1)] {
+        if let Ok(imported) = pytorch::read(input, renames, biases) {
             assert!(imported.weights.are_finite());
         }
     }
