@@ -153,6 +153,122 @@ fn exported_weights_come_back_as_they_were() {
     );
 }
 
+/// The values of a parameter, by its name in the formulas.
+#[track_caller]
+fn values(run: &Path, name: &str) -> Vec<f32> {
+    let weights = weights(run);
+    let found = weights.iter().find(|(n, _)| *n == name);
+    found.expect("a parameter").1.to_vec()
+}
+
+#[test]
+fn both_biases_of_pytorch_are_kept_where_that_is_asked_for() {
+    let (folder, run) = trained();
+    let saved = run::last_of(&run).unwrap().join("model.safetensors");
+    let second: Vec<f32> = (1u8..=10).map(|i| f32::from(i) / 16.0).collect();
+    let file = folder.path().join("two.safetensors");
+    change(&saved, &file, |tensors| {
+        let bytes = second.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let raw = (Dtype::F32, vec![10], bytes);
+        tensors.insert("rnn.bias_hh_l0".to_owned(), raw);
+    });
+    let import = |out, more: &[&'static str]| {
+        let import = ["import", "two.safetensors", "--out", out];
+        let tokenizer = ["--tokenizer", "run/tokenizer.json"];
+        succeeds(folder.path(), &[&import[..], &tokenizer, more].concat()).1
+    };
+    let said = import("two", &["--biases", "keep"]);
+    assert!(
+        said.contains("H=10, two biases") && !said.contains("bias_hh"),
+        "{said}"
+    );
+    let one = import("one", &[]);
+    assert!(
+        one.contains("rnn.bias_hh_l0 added") && !one.contains("two biases"),
+        "{one}"
+    );
+    let (two, one) = (folder.path().join("two"), folder.path().join("one"));
+    let first = values(&run, "b");
+    assert_eq!(
+        (values(&two, "b"), values(&two, "bh")),
+        (first.clone(), second.clone())
+    );
+    let sum: Vec<f32> = first.iter().zip(&second).map(|(a, b)| a + b).collect();
+    assert_eq!(values(&one, "b"), sum);
+    assert!(weights(&one).iter().all(|(name, _)| name != "bh"));
+    let exported = run::last_of(&two).unwrap().join("model.safetensors");
+    assert_eq!(fs::read(&exported).unwrap(), fs::read(&file).unwrap());
+
+    // The same function: it scores and writes alike, but for roundings.
+    let loss = |run| -> f64 {
+        let flags = [
+            "eval", run, "--data", "text.txt", "--device", "cpu", "--json",
+        ];
+        let report: Value = serde_json::from_str(&succeeds(folder.path(), &flags).0).unwrap();
+        report["loss"].as_f64().expect("a loss")
+    };
+    assert!((loss("two") - loss("one")).abs() < 1e-6);
+    assert!((loss("two") - loss("run")).abs() > 1e-3);
+    let generate = ["generate", "two", "--device", "cpu", "--length", "5"];
+    succeeds(folder.path(), &generate);
+
+    // A run that begins with them has both, unless it asks for another number.
+    let on = train(&["--init-from", "two", "--out", "on"]);
+    let (_, said) = succeeds(folder.path(), &on);
+    assert!(said.contains("two biases"), "{said}");
+    let on = folder.path().join("on");
+    assert_ne!(values(&on, "b"), first);
+    assert_ne!(values(&on, "bh"), second);
+    for (from, biases, hint) in [
+        ("two", "1", "its weights have 2"),
+        ("run", "2", "its weights have 1"),
+    ] {
+        let flags = ["--init-from", from, "--rnn-biases", biases];
+        let refused = format!("rnn-biases = {biases} cannot be used with --init-from {from}");
+        fails(folder.path(), &train(&flags), 2, &refused);
+        fails(folder.path(), &train(&flags), 2, hint);
+    }
+    // A file serves either.
+    for (biases, out) in [("1", "a"), ("2", "b")] {
+        let flags = [
+            "--init-from",
+            "two.safetensors",
+            "--rnn-biases",
+            biases,
+            "--out",
+            out,
+        ];
+        succeeds(
+            folder.path(),
+            &train(&[&["--lr", "1e-30"], &flags[..]].concat()),
+        );
+    }
+    assert_eq!(weights(&folder.path().join("a")), weights(&one));
+    assert_eq!(weights(&folder.path().join("b")), weights(&two));
+    let resume = ["train", "--resume", "on", "--epochs", "3"];
+    succeeds(folder.path(), &resume);
+    let other = [&resume[..], &["--rnn-biases", "1"]].concat();
+    fails(folder.path(), &other, 2, "rnn-biases = 1 cannot");
+    let (text, _) = succeeds(folder.path(), &["inspect", "on"]);
+    assert!(text.contains("H=10, two biases"), "{text}");
+    // A dry run counts H parameters more.
+    let parameters = |biases| {
+        let sizes = ["--nhid", "10", "--emsize", "6", "--dry-run"];
+        let flags = [&sizes[..], &["--rnn-biases", biases]].concat();
+        let (_, said) = succeeds(folder.path(), &train(&flags));
+        let (before, _) = said.split_once(" parameters").expect("their number");
+        let number = before.rsplit(' ').next().unwrap_or_default();
+        number.parse::<usize>().expect("a number")
+    };
+    assert_eq!(parameters("2"), parameters("1") + 10);
+    fails(
+        folder.path(),
+        &train(&["--rnn-biases", "3"]),
+        2,
+        "3 is not in 1..=2",
+    );
+}
+
 #[test]
 fn what_cannot_be_imported_is_refused_by_name() {
     let (folder, run) = trained();
@@ -183,10 +299,16 @@ fn what_cannot_be_imported_is_refused_by_name() {
             },
             "rnn.weight_ih_l0 is F32 [6, 10], expected [10, 6]",
         ),
+        (
+            |t| _ = t.insert("rnn.bias_hh_l0".to_owned(), t["decoder.bias"].clone()),
+            "rnn.bias_hh_l0 is F32 [38], expected [10]",
+        ),
     ];
     for (defect, hint) in cases {
         change(&file, &bad, defect);
         fails(folder.path(), &import, 1, hint);
+        let keep = [&import[..], &["--biases", "keep"]].concat();
+        fails(folder.path(), &keep, 1, hint);
         fails(folder.path(), &import, 1, "bad.safetensors cannot be used");
         // As weights to begin with they are no better.
         fails(

@@ -210,6 +210,106 @@ fn we_get_pytorchs_loss_with_its_weights() {
     }
 }
 
+/// The values of each tensor of a safetensors file of f32.
+fn tensors(file: &Path) -> BTreeMap<String, Vec<f32>> {
+    let bytes = fs::read(file).expect("a file");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let values = |data: &[u8]| {
+        let (elements, _) = data.as_chunks();
+        elements.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    };
+    let tensors = file.iter();
+    tensors
+        .map(|(name, view)| (name.to_owned(), values(view.data())))
+        .collect()
+}
+
+/// Of weights below 2 after one step in f32: a few roundings of 2⁻²⁴ each, and PyTorch adds 1e-6 to the
+/// norm that it clips by, which makes an update of the norm 0.125 shorter by 1e-6 of it at most.
+const BOUND_OF_STEP: f32 = 1e-6;
+
+/// Both biases of nn.RNN are kept: the loss is PyTorch's, a step of training changes each as
+/// PyTorch's does, and both come back.
+#[test]
+fn two_biases_are_trained_as_pytorch_trains_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let characters: std::collections::BTreeSet<char> =
+        fs::read_to_string(&text).unwrap().chars().collect();
+    let characters: String = characters.into_iter().collect();
+    let out = folder.path().to_str().unwrap();
+    if python("make_model.py", &[out, &characters], "").is_none() {
+        return;
+    }
+    let weights = folder.path().join("torch.safetensors");
+    let tokenizer = folder.path().join("torch-tokenizer.json");
+    for (biases, out) in [("keep", "two"), ("sum", "one")] {
+        let import = ["import", "torch.safetensors", "--tokenizer"];
+        let flags = ["torch-tokenizer.json", "--biases", biases, "--out", out];
+        bptt(folder.path(), &[&import[..], &flags].concat());
+    }
+    let file_of = |run: &str| {
+        let run = folder.path().join(run);
+        run::last_of(&run).unwrap().join("model.safetensors")
+    };
+    // Unlike each other, and as they were.
+    let begun = tensors(&weights);
+    assert_ne!(begun["rnn.bias_ih_l0"], begun["rnn.bias_hh_l0"]);
+    assert_eq!(tensors(&file_of("two")), begun);
+
+    let theirs = loss_in_pytorch(&weights, &tokenizer, &text).expect("it ran before");
+    let file = ["torch.safetensors", "--rnn-biases", "2"];
+    for (source, out) in [(&["two"][..], "a"), (&file, "b")] {
+        let flags = ["--lr", "1e-30", "--out", out, "--init-from"];
+        train(folder.path(), &[&flags[..], source].concat());
+        let (_, ours) = last(&folder.path().join(out));
+        assert!((ours - theirs).abs() < 1e-5, "ours {ours}, theirs {theirs}");
+        assert_eq!(tensors(&file_of(out)), begun);
+    }
+
+    // One window for each stream, and a bound on the norm that takes effect.
+    let (streams, steps): (usize, usize) = (STREAMS.parse().unwrap(), STEPS.parse().unwrap());
+    let window: String = (fs::read_to_string(&text).unwrap().chars())
+        .take(streams * steps + 1)
+        .collect();
+    fs::write(folder.path().join("window.txt"), window).unwrap();
+    let (rate, max_norm) = ("0.5", "0.25");
+    for (source, out) in [("two", "stepped-two"), ("one", "stepped-one")] {
+        let sizes = ["--batch-size", STREAMS, "--bptt", STEPS, "--epochs", "1"];
+        let step = [
+            "--lr",
+            rate,
+            "--clip",
+            max_norm,
+            "--lr-schedule",
+            "constant",
+        ];
+        let run = ["--init-from", source, "--out", out];
+        let train = ["train", "--device", "cpu", "--data", "window.txt"];
+        bptt(folder.path(), &[&train[..], &sizes, &step, &run].concat());
+    }
+    let window = folder.path().join("window.txt");
+    let paths = [&weights, &tokenizer, &window].map(|path| path.to_str().expect("UTF-8"));
+    let flags = [&paths[..], &[STREAMS, STEPS, rate, max_norm]].concat();
+    let printed = python("loss.py", &flags, "").expect("it ran before");
+    let (_, theirs) = printed.trim().split_once('\n').expect("two lines");
+    let theirs: BTreeMap<String, Vec<f32>> = serde_json::from_str(theirs).unwrap();
+    let ours = tensors(&file_of("stepped-two"));
+    assert_eq!(ours.len(), theirs.len());
+    for (name, theirs) in &theirs {
+        let difference = largest_difference(&ours[name], theirs);
+        assert!(difference < BOUND_OF_STEP, "{name} differs by {difference}");
+        assert!(largest_difference(&begun[name], theirs) > 100.0 * BOUND_OF_STEP);
+    }
+    // One bias for both does not move as their sum does.
+    let sum = |of: &BTreeMap<String, Vec<f32>>| -> Vec<f32> {
+        let pairs = of["rnn.bias_ih_l0"].iter().zip(&of["rnn.bias_hh_l0"]);
+        pairs.map(|(b, bh)| b + bh).collect()
+    };
+    let one = tensors(&file_of("stepped-one"));
+    assert!(largest_difference(&sum(&one), &sum(&theirs)) > 100.0 * BOUND_OF_STEP);
+}
+
 /// What onnx_logits.py prints.
 #[derive(Deserialize)]
 struct Computed {
@@ -246,12 +346,19 @@ const BOUND: f32 = 2e-5;
 
 #[test]
 fn onnxruntime_gets_our_logits() {
+    check_logits("1");
+}
+
+#[test]
+fn onnxruntime_gets_our_logits_with_two_biases() {
+    check_logits("2");
+}
+
+fn check_logits(biases: &str) {
     let folder = tempfile::tempdir().unwrap();
     text_in(folder.path());
-    train(
-        folder.path(),
-        &["--emsize", "6", "--nhid", "10", "--out", "run"],
-    );
+    let sizes = ["--emsize", "6", "--nhid", "10", "--rnn-biases", biases];
+    train(folder.path(), &[&sizes[..], &["--out", "run"]].concat());
     bptt(folder.path(), &["export", "run", "--onnx", "model.onnx"]);
     let file = folder.path().join("model.onnx");
     let path = run::model_of(&folder.path().join("run")).unwrap();
