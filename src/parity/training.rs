@@ -36,7 +36,7 @@ const SIZES: &[(&str, ModelSize)] = &[
         },
     ),
     (
-        "two biases",
+        "b + bh",
         ModelSize {
             vocab: 43,
             embedding: 12,
