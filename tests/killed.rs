@@ -283,6 +283,9 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_never_was_on_the_gpu() 
     }
 }
 
+/// Leaves something behind, or clears it.
+type Deed<'a> = &'a dyn Fn();
+
 /// A kill is counted for what it left itself, once.
 #[test]
 fn what_was_left_before_is_not_counted_again() {
@@ -301,7 +304,7 @@ fn what_was_left_before_is_not_counted_again() {
     };
     assert_eq!(left_of_save(&run, &before_newest()), None);
 
-    let left: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
+    let left: [(&str, Deed, Deed); 4] = [
         (
             "a checkpoint half written",
             &|| fs::create_dir(checkpoints.join(".bptt-half")).unwrap(),

@@ -1,6 +1,6 @@
 //! What several test binaries need: the GPU.
 
-mod say;
+pub mod say;
 mod skips;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
