@@ -4,6 +4,8 @@
 mod command;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "common/skips.rs"]
 mod skips;
 #[path = "common/timeless.rs"]

@@ -1,5 +1,5 @@
-//! The same seed, device and driver: the same bits. Three processes each, which share nothing but
-//! the text, and as many threads or lanes as their environment says.
+//! The same seed, device and driver: the same bits. Three processes of each number of threads or lanes,
+//! which share nothing but the text.
 
 #[path = "common/command.rs"]
 mod command;
@@ -7,6 +7,8 @@ mod command;
 mod process;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "common/skips.rs"]
 mod skips;
 #[path = "common/timeless.rs"]
@@ -45,7 +47,7 @@ impl Hashes {
 }
 
 /// Trains in each of the environments, and holds all hashes to the first; another seed gives others.
-fn check(sizes: &Sizes, device: &'static str, name: &str, environments: &[(&str, Environment)]) {
+fn check(sizes: &Sizes, device: &'static str, name: &str, environments: &[(String, Environment)]) {
     let mut lines = vec![format!(
         "{name:<34} {:<12} {:<12} {:<12}",
         "weights", "log", "samples"
@@ -70,15 +72,17 @@ fn check(sizes: &Sizes, device: &'static str, name: &str, environments: &[(&str,
     assert!(differs, "{name}: another seed gives the same");
 }
 
+/// Three processes of the same setting.
+fn three(setting: &str, environment: &Environment) -> [(String, Environment); 3] {
+    ["first", "second", "third"]
+        .map(|process| (format!("{setting}, {process}"), environment.clone()))
+}
+
 #[test]
 fn on_the_cpu_with_any_number_of_threads() {
     let threads = ["1", "2", "4"].map(|n| (n, vec![("RAYON_NUM_THREADS", n.to_owned())]));
-    let settings = threads.map(|(n, environment)| (format!("RAYON_NUM_THREADS={n}"), environment));
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(s, e)| (s.as_str(), e.clone()))
-        .collect();
-    check(&SHARED_AMONG_THREADS, "cpu", "CPU", &settings);
+    let settings = threads.map(|(n, environment)| three(&format!("{n} threads"), &environment));
+    check(&SHARED_AMONG_THREADS, "cpu", "CPU", &settings.concat());
 }
 
 /// With any number of threads, and with vectors of either width: subgroups are of 4 or of 8.
@@ -87,17 +91,12 @@ fn on_lavapipe_with_any_number_of_threads_and_lanes() {
     let Some(lavapipe) = Driver::Lavapipe.environment() else {
         return;
     };
-    let setting = |threads: &str, bits: &str| {
+    let settings = [("1", "256"), ("2", "256"), ("2", "128")].map(|(threads, bits)| {
         let environment = with(&lavapipe, "LP_NUM_THREADS", threads);
         let environment = with(&environment, "LP_NATIVE_VECTOR_WIDTH", bits);
-        (format!("{threads} threads, {bits} bits"), environment)
-    };
-    let settings = [("1", "256"), ("2", "256"), ("2", "128")].map(|(n, bits)| setting(n, bits));
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(s, e)| (s.as_str(), e.clone()))
-        .collect();
-    check(&SHARED_AMONG_THREADS, "gpu", "lavapipe", &settings);
+        three(&format!("{threads} threads, {bits} bits"), &environment)
+    });
+    check(&SHARED_AMONG_THREADS, "gpu", "lavapipe", &settings.concat());
 }
 
 #[test]
@@ -105,8 +104,10 @@ fn on_swiftshader() {
     let Some(environment) = Driver::SwiftShader.environment() else {
         return;
     };
-    let settings: Vec<_> = ["first", "second", "third"]
-        .map(|process| (process, environment.clone()))
-        .into();
-    check(&SMALL, "gpu", "SwiftShader", &settings);
+    check(
+        &SMALL,
+        "gpu",
+        "SwiftShader",
+        &three("any threads", &environment),
+    );
 }

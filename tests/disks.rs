@@ -10,6 +10,8 @@ mod command;
 mod runs;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "common/timeless.rs"]
 mod timeless;
 
@@ -23,6 +25,7 @@ use bptt::checkpoint::Checkpoint;
 use bptt::run;
 use runs::{EPOCHS, Lab, succeeds};
 use say::say;
+use skip::skip;
 
 /// The calls by which a run is written.
 const WRITING: [&str; 5] = ["write", "fsync", "rename", "mkdir", "ftruncate"];
@@ -117,17 +120,30 @@ fn copy_folder(from: &Path, to: &Path) {
     assert!(copied.unwrap().success());
 }
 
-/// Does this program do its work here? Else it is said that a test is skipped.
-fn works(test: &str, command: &[&str]) -> bool {
+/// Why a test cannot run without this program: it does not do its work here.
+fn obstacle(test: &str, command: &[&str]) -> Option<String> {
     let output = Command::new(command[0]).args(&command[1..]).output();
     let works = output.is_ok_and(|output| output.status.success());
-    if !works {
-        say(&format!(
-            "SKIPPED: {test}: `{}` does not work here",
-            command.join(" ")
-        ));
+    let why = || format!("{test}: `{}` does not work here", command.join(" "));
+    (!works).then(why)
+}
+
+/// Does this program, which can be installed, do its work here? Else the test is skipped.
+fn works(test: &str, command: &[&str]) -> bool {
+    let obstacle = obstacle(test, command);
+    if let Some(why) = &obstacle {
+        skip(why);
     }
-    works
+    obstacle.is_none()
+}
+
+/// Is this permitted here? A container may forbid it, whatever is installed: that is only said.
+fn is_permitted(test: &str, command: &[&str]) -> bool {
+    let obstacle = obstacle(test, command);
+    if let Some(why) = &obstacle {
+        say(&format!("SKIPPED: {why}"));
+    }
+    obstacle.is_none()
 }
 
 /// One error that names a file of `folder` and what to do; no panic. The whole of what was said.
@@ -340,7 +356,7 @@ impl Mount {
         let size = format!("size={kib}k");
         let at = path.display().to_string();
         let mount = ["mount", "-t", "tmpfs", "-o", &size, "none", &at];
-        works("a full file system", &mount).then_some(Mount(path))
+        is_permitted("a full file system", &mount).then_some(Mount(path))
     }
 
     /// The same folder again, but read-only.
@@ -348,7 +364,7 @@ impl Mount {
         fs::create_dir(&path).unwrap();
         let [from, at] = [of, &path].map(|path| path.display().to_string());
         let mount = ["mount", "--bind", "-o", "ro", &from, &at];
-        works("a read-only file system", &mount).then_some(Mount(path))
+        is_permitted("a read-only file system", &mount).then_some(Mount(path))
     }
 
     /// Fills all but so many KiB.
@@ -501,7 +517,7 @@ fn a_folder_that_may_not_be_written_stops_a_run() {
     }
     let probe = [&user[..], &[env!("CARGO_BIN_EXE_bptt"), "--version"]].concat();
     // Only for another user is it denied to root's process.
-    if !works("denied permissions", &probe) {
+    if !is_permitted("denied permissions", &probe) {
         return;
     }
     let disks = Disks::new();

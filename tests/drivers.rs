@@ -7,6 +7,8 @@ mod command;
 mod process;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "common/skips.rs"]
 mod skips;
 #[path = "common/timeless.rs"]

@@ -6,6 +6,8 @@
 
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -208,7 +210,7 @@ fn traced(folder: &Path) -> Option<(Vec<Call>, PathBuf)> {
         .args(["-qq", "-o", "/dev/null", "true"])
         .status();
     if !works.is_ok_and(|status| status.success()) {
-        say::say("SKIPPED: what is on the disk before what: strace does not work here");
+        skip::skip("what is on the disk before what: strace does not work here");
         return None;
     }
     let traced = traced.unwrap();

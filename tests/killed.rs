@@ -11,6 +11,8 @@ mod command;
 mod runs;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skip.rs"]
+mod skip;
 #[path = "common/skips.rs"]
 mod skips;
 #[path = "common/timeless.rs"]

@@ -5,6 +5,8 @@
 mod kernels;
 #[path = "common/say.rs"]
 mod say;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -15,6 +17,7 @@ use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 
 use kernels::{kernels, parse, settings};
 use say::say;
+use skip::skip;
 
 /// The SPIR-V that wgpu writes for each version of Vulkan, and what the validator calls that.
 const ENVIRONMENTS: [((u8, u8), &str); 4] = [
@@ -29,7 +32,7 @@ fn has_validator() -> bool {
     let asked = Command::new("spirv-val").arg("--version").output();
     let found = asked.is_ok_and(|output| output.status.success());
     if !found {
-        say("SPIR-V is not validated: spirv-val is not there (apt-get install spirv-tools)");
+        skip("SPIR-V is not validated: spirv-val is not there (apt-get install spirv-tools)");
     }
     found
 }

@@ -1,6 +1,7 @@
 //! What several test binaries need: the GPU.
 
 pub mod say;
+pub mod skip;
 mod skips;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use super::command;
-use super::say::say;
+use super::skip::skip;
 use super::skips::gpu_is_skipped;
 use super::timeless::timeless;
 
@@ -28,8 +28,8 @@ impl Driver {
             return None;
         }
         let Some(manifest) = self.manifest() else {
-            say(&format!(
-                "SKIPPED on {self:?}: it is not there (apt-get install {})",
+            skip(&format!(
+                "{self:?} is not there (apt-get install {})",
                 self.package()
             ));
             return None;

@@ -1,15 +1,15 @@
-//! What a machine cannot run is said, not passed over.
+//! Whether there are tests on a GPU.
 
 use std::sync::Once;
 
-use super::say::say;
+use super::skip::{is_set, skip};
 
 /// Are there to be no tests on a GPU here?
 pub fn gpu_is_skipped() -> bool {
     static SAID: Once = Once::new();
-    let skipped = std::env::var_os("BPTT_SKIP_GPU_TESTS").is_some_and(|value| value == "1");
+    let skipped = is_set("BPTT_SKIP_GPU_TESTS");
     if skipped {
-        SAID.call_once(|| say("GPU tests are skipped: BPTT_SKIP_GPU_TESTS is set"));
+        SAID.call_once(|| skip("everything on a GPU: BPTT_SKIP_GPU_TESTS is set"));
     }
     skipped
 }
