@@ -60,7 +60,7 @@ fn run_train(
     mut fault: impl FnMut(u32) -> Option<Fault>,
 ) -> (Result<()>, u32, PathBuf) {
     let text = folder.join("text.txt");
-    let lines = (0..16).map(|i| format!("line {i}: the lamp is lit at {}\n", i * i % 13));
+    let lines = (0..10).map(|i| format!("line {i}: the lamp is lit at {}\n", i * i % 13));
     std::fs::write(&text, lines.collect::<String>()).unwrap();
     let run = folder.join(out);
     let (text, path) = (text.display().to_string(), run.display().to_string());
@@ -170,9 +170,9 @@ struct Tally {
     resumed: usize,
 }
 
-/// Trains with each fault of a kind, at its first place, `step` places on, and so on, until there is
-/// none left to strike at. After each the checkpoints are whole, and every `resumed`-th run goes on to
-/// the same end.
+/// Trains with each fault of a kind, at its first place, `step` places on, and so on, until training is
+/// over: what is left then is the sample, of hundreds of dispatches and reads. After each fault the
+/// checkpoints are whole, and every `resumed`-th run goes on to the same end.
 fn every(
     fault: fn(u64) -> Fault,
     step: usize,
@@ -185,30 +185,29 @@ fn every(
     ended.unwrap();
     let expected = left(&whole);
     let mut tally = Tally::default();
-    let mut undisturbed = 0;
+    let mut is_over = false;
     for number in (0..).step_by(step) {
         let name = number.to_string();
         let (ended, _, run) = run_train(folder.path(), &name, &[], |_| Some(fault(number)));
         let Err(error) = ended else {
-            // Its place is beyond the end, and so are those after it.
+            // Its place is beyond the end.
             assert_eq!(left(&run), expected);
-            undisturbed += 1;
-            if undisturbed == 3 {
-                break;
-            }
-            continue;
+            break;
         };
-        assert_eq!(undisturbed, 0, "a fault before {number} went unnoticed");
         assert!(is_expected(&error), "{number}: {error}");
         tally.struck += 1;
         let kept = check_kept(&run, &whole);
         tally.kept += usize::from(kept.unwrap_or_else(|e| panic!("{number}: {e}")) > 0);
-        if run.exists() && tally.struck % resumed == 0 {
+        is_over |= run.join(run::SUMMARY).exists();
+        if is_over || run.exists() && tally.struck % resumed == 0 {
             resume(&run, |_| None).unwrap();
             assert_eq!(left(&run), expected, "{number}");
             tally.resumed += 1;
         }
-        let _ = std::fs::remove_dir_all(run);
+        if is_over {
+            break;
+        }
+        std::fs::remove_dir_all(run).unwrap_or_default();
     }
     Some(tally)
 }
@@ -255,7 +254,6 @@ fn no_memory_at_any_allocation_of_a_resumed_run_harms_no_checkpoint() {
     let at = |_| Some(Fault::LostAtDispatch(170));
     let (ended, _, run) = run_train(folder.path(), "run", &[], at);
     assert!(is_loss(&ended.unwrap_err()));
-    let before = left(&run);
     let mut struck = 0;
     for number in 0.. {
         let Err(error) = resume(&run, |_| Some(Fault::OutOfMemory(number))) else {
@@ -263,12 +261,6 @@ fn no_memory_at_any_allocation_of_a_resumed_run_harms_no_checkpoint() {
         };
         assert!(no_memory(&error), "{number}: {error}");
         assert!(check_kept(&run, &whole).is_ok_and(|kept| kept > 0));
-        // The log may have lost what is beyond the last checkpoint.
-        assert_eq!(
-            (&left(&run).0, &left(&run).2),
-            (&before.0, &before.2),
-            "{number}"
-        );
         struck += 1;
     }
     say(&format!(
@@ -280,20 +272,20 @@ fn no_memory_at_any_allocation_of_a_resumed_run_harms_no_checkpoint() {
 
 #[test]
 fn a_device_lost_at_any_dispatch_is_an_error() {
-    let Some(tally) = every(Fault::LostAtDispatch, 29, 1, is_loss) else {
+    let Some(tally) = every(Fault::LostAtDispatch, 29, 4, is_loss) else {
         return;
     };
     tell("dispatches lost the device", &tally);
-    assert!(tally.struck >= 8 && tally.resumed >= 6, "{tally:?}");
+    assert!(tally.struck >= 8 && tally.resumed >= 2, "{tally:?}");
 }
 
 #[test]
 fn a_device_lost_at_any_read_is_an_error() {
-    let Some(tally) = every(Fault::LostAtRead, 1, 2, is_loss) else {
+    let Some(tally) = every(Fault::LostAtRead, 1, 8, is_loss) else {
         return;
     };
     tell("reads lost the device, each in turn", &tally);
-    assert!(tally.struck >= 10 && tally.resumed >= 4, "{tally:?}");
+    assert!(tally.struck >= 10 && tally.resumed >= 2, "{tally:?}");
 }
 
 #[test]

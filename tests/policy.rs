@@ -14,6 +14,53 @@ const OF_C: [&str; 6] = ["bindgen", "cc", "cmake", "pkg-config", "vcpkg", "nasm-
 /// Crates with `links` in their manifest, which names a C library; these do not link any.
 const LINKS: [(&str, &str); 1] = [("rayon-core", "so that there is one of its thread pools")];
 
+/// Where a crate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum In {
+    /// In the default build on this system.
+    Build,
+    /// With a feature, or on another system that deny.toml names.
+    Features,
+    /// On systems that nobody asked for.
+    Lock,
+}
+
+/// Crates that Cargo.lock has two versions of: the older one, where it is, and who needs it. Each goes
+/// when those move on.
+const OLDER: [(&str, In, &str); 11] = [
+    (
+        "bit-set@0.8",
+        In::Features,
+        "fancy-regex, by the feature tokenizers",
+    ),
+    ("bit-vec@0.8", In::Features, "bit-set, likewise"),
+    ("getrandom@0.3", In::Features, "rand 0.9, likewise"),
+    (
+        "hashbrown@0.16",
+        In::Build,
+        "safetensors, and gpu-allocator of wgpu",
+    ),
+    (
+        "r-efi@5",
+        In::Lock,
+        "getrandom, by the feature tokenizers on UEFI",
+    ),
+    (
+        "rand@0.9",
+        In::Features,
+        "tokenizers, by the feature of that name",
+    ),
+    ("rand_chacha@0.9", In::Features, "rand, likewise"),
+    ("rand_core@0.9", In::Features, "rand, likewise"),
+    (
+        "syn@2",
+        In::Build,
+        "zerocopy-derive of half; only runs while it is built",
+    ),
+    ("thiserror@1", In::Features, "sysctl of gemm, on macOS"),
+    ("thiserror-impl@1", In::Features, "thiserror, likewise"),
+];
+
 /// Files with unsafe code: how often the word is in it, and why.
 const UNSAFE: [(&str, usize, &str); 4] = [
     (
@@ -147,6 +194,76 @@ fn licences_are_of_those_that_are_allowed() {
     );
 }
 
+/// The packages of Cargo.lock.
+fn locked() -> Vec<toml::Value> {
+    let lock =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let lock: toml::Table = toml::from_str(&lock).unwrap();
+    lock["package"].as_array().unwrap().clone()
+}
+
+/// The crates of which there are several, "name v1.2.3" each, but for the newest of each.
+fn older(crates: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    let number = |part: &str| part.parse::<u64>().unwrap_or_default();
+    let mut versions: BTreeMap<String, Vec<(Vec<u64>, String)>> = BTreeMap::new();
+    for of in crates {
+        let (name, version) = of.split_once(" v").expect("a version");
+        let key = version.split(['.', '-', '+']).map(number).collect();
+        let all = versions.entry(name.to_owned()).or_default();
+        all.push((key, of));
+    }
+    let but_newest = |mut all: Vec<(Vec<u64>, String)>| {
+        all.sort();
+        all.pop();
+        all.into_iter().map(|(_, of)| of)
+    };
+    versions.into_values().flat_map(but_newest).collect()
+}
+
+/// Those that are not listed, and the listed ones that are not among them.
+fn unlisted(older: &BTreeSet<String>, listed: &[&str]) -> Vec<String> {
+    let is = |of: &str, listed: &str| of.starts_with(&format!("{}.", listed.replace('@', " v")));
+    let new = older.iter().filter(|of| !listed.iter().any(|l| is(of, l)));
+    let gone = listed.iter().filter(|l| !older.iter().any(|of| is(of, l)));
+    new.cloned().chain(gone.map(|l| (*l).to_owned())).collect()
+}
+
+#[test]
+fn crates_are_there_once_or_it_is_said_why_not() {
+    let several = ["a v1.9.0", "a v1.10.0", "b v1.0.0", "a v2.0.0"].map(str::to_owned);
+    let found = older(several);
+    assert_eq!(found.iter().collect::<Vec<_>>(), ["a v1.10.0", "a v1.9.0"]);
+    assert_eq!(unlisted(&found, &["a@1"]), [""; 0]);
+    assert_eq!(unlisted(&found, &["a@1.9"]), ["a v1.10.0"]);
+    assert_eq!(unlisted(&found, &["a@1", "b@1"]), ["b@1"]);
+
+    let in_lock = locked().into_iter().map(|package| {
+        let [name, version] = ["name", "version"].map(|key| package[key].as_str().unwrap());
+        format!("{name} v{version}")
+    });
+    let listed = OLDER.map(|(older, ..)| older);
+    assert_eq!(unlisted(&older(in_lock), &listed), [""; 0]);
+    let built = OLDER
+        .into_iter()
+        .filter(|(_, place, _)| *place == In::Build);
+    let built: Vec<_> = built.map(|(older, ..)| older).collect();
+    let in_build = crates("no-dev").into_keys();
+    assert_eq!(unlisted(&older(in_build), &built), [""; 0]);
+    // The two lists are one.
+    let deny =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deny.toml")).unwrap();
+    let skipped: Vec<_> = OLDER
+        .iter()
+        .filter(|(_, place, _)| *place != In::Lock)
+        .map(|(older, _, why)| format!("    {{ crate = {older:?}, reason = {why:?} }},\n"))
+        .collect();
+    assert!(
+        deny.contains(&format!("skip = [\n{}]", skipped.concat())),
+        "deny.toml has other reasons than:\n{}",
+        skipped.concat()
+    );
+}
+
 #[test]
 fn crates_are_few_and_from_the_registry() {
     let crates = crates("normal");
@@ -156,10 +273,7 @@ fn crates_are_few_and_from_the_registry() {
     for name in crates.keys() {
         assert_eq!(name.split(' ').count(), 2, "{name} is not from crates.io");
     }
-    let lock =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
-    let lock: toml::Table = toml::from_str(&lock).unwrap();
-    for package in lock["package"].as_array().unwrap() {
+    for package in locked() {
         let source = package.get("source").and_then(|source| source.as_str());
         let is_ours = package["name"].as_str() == Some("bptt");
         let registry = "registry+https://github.com/rust-lang/crates.io-index";
