@@ -80,7 +80,8 @@ pub struct Config {
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Data")]
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
     pub data: Vec<PathBuf>,
-    /// Text to validate on after each epoch
+    /// Text to validate on after each epoch [default: what the folder of --data has, or
+    /// --valid-fraction]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<PathBuf>,
@@ -103,7 +104,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocab_size: Option<usize>,
     /// Encode with this tokenizer.json: of another run, or (if built with the feature `tokenizers`)
-    /// any of Hugging Face's
+    /// any of Hugging Face's [default: a vocabulary of the text]
     #[arg(
         long,
         value_name = "FILE",
@@ -113,12 +114,12 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
     /// Keep the tokens in this file, and take them from there if it is of the same text; while a run
-    /// uses it, nothing else may change it
+    /// uses it, nothing else may change it [default: not kept]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_cache: Option<PathBuf>,
 
-    /// Size of the embedding (D)
+    /// Size of the embedding (D): numbers a token
     #[arg(long, value_name = "D", default_value_t = 64, help_heading = "Model")]
     pub emsize: usize,
     /// Hidden units (H)
@@ -152,7 +153,12 @@ pub struct Config {
     )]
     pub bptt: usize,
     /// Passes over the text
-    #[arg(long, default_value_t = 20, help_heading = "Training")]
+    #[arg(
+        long,
+        value_name = "EPOCHS",
+        default_value_t = 20,
+        help_heading = "Training"
+    )]
     pub epochs: usize,
     /// Windows whose gradients are averaged before an update, which is a step then; the state is
     /// carried on through them
@@ -168,7 +174,8 @@ pub struct Config {
     #[arg(long, value_enum, default_value_t, help_heading = "Training")]
     #[serde(default)]
     pub optimizer: OptimizerChoice,
-    /// Learning rate [with momentum: 0.05; with adam or adamw: 0.002]
+    /// Learning rate: how far an update goes along the gradient [with momentum: 0.05; with adam or
+    /// adamw: 0.002]
     #[arg(
         allow_negative_numbers = true,
         long,
@@ -176,6 +183,7 @@ pub struct Config {
         default_value_ifs = [
             ("optimizer", "momentum", "0.05"),
             ("optimizer", "adam", "0.002"),
+        value_name = "RATE",
             ("optimizer", "adamw", "0.002"),
         ],
         help_heading = "Training"
@@ -213,7 +221,12 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta2: Option<f64>,
     /// For Adam: added to the root of that mean [default: 1e-8]
-    #[arg(allow_negative_numbers = true, long, help_heading = "Training")]
+    #[arg(
+        allow_negative_numbers = true,
+        long,
+        value_name = "NUMBER",
+        help_heading = "Training"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
     /// For momentum and Adam: share of the weights, times the rate, that decays with each update
@@ -270,8 +283,14 @@ pub struct Config {
         help_heading = "Training"
     )]
     pub clip: f64,
-    /// Seed of the initial weights and of samples
-    #[arg(long, default_value_t = 1, help_heading = "Training")]
+    /// Seed of the initial weights and of samples: the same seed gives the same bits on the same
+    /// device and driver
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 1,
+        help_heading = "Training"
+    )]
     pub seed: u64,
 
     /// Where to train: auto, cpu, gpu, gpu:N or gpu:NAME (see `bptt devices`); auto takes a
@@ -315,7 +334,8 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Run")]
     pub keep: usize,
     /// Begin with the weights of a run, a checkpoint, or a safetensors file of PyTorch's. Sizes and
-    /// vocabulary must be the same: unless given, they are taken from there
+    /// vocabulary must be the same: unless given, they are taken from there [default: random weights,
+    /// by --seed]
     #[arg(long, value_name = "RUN", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,

@@ -31,19 +31,19 @@ pub struct Arguments {
     /// its own]
     #[arg(long, value_name = "NAME", value_parser = names())]
     workload: Option<String>,
-    /// Vocabulary (V)
+    /// Tokens in the vocabulary (V) [default: the workload's]
     #[arg(long, value_name = "V")]
     vocab_size: Option<usize>,
-    /// Size of the embedding (D)
+    /// Size of the embedding (D): numbers a token [default: the workload's]
     #[arg(long, value_name = "D")]
     emsize: Option<usize>,
-    /// Hidden units (H)
+    /// Hidden units (H) [default: the workload's]
     #[arg(long, value_name = "H")]
     nhid: Option<usize>,
-    /// Parallel streams (N)
+    /// Parallel streams (N) [default: the workload's]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Time steps of a window (T)
+    /// Time steps of a window (T) [default: the workload's]
     #[arg(long, value_name = "T")]
     bptt: Option<usize>,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub struct Arguments {
     /// Time steps and memory as N, T, H and V each alone double five times, instead of single ops
     #[arg(long, conflicts_with = "roofline")]
     growth: bool,
-    /// Draw every op's speed under the device's ceilings, as SVG
+    /// Draw every op's speed under the device's ceilings, as SVG [default: not drawn]
     #[arg(long, value_name = "FILE")]
     roofline: Option<PathBuf>,
     /// Print the figures as JSON

@@ -50,14 +50,14 @@ pub struct Arguments {
     /// Learning rate of --dynamic
     #[arg(
         long,
-        value_name = "X",
+        value_name = "RATE",
         default_value_t = 0.1,
         allow_negative_numbers = true,
         requires = "dynamic"
     )]
     dynamic_lr: f64,
     /// Write a JSON object a line for each token: its position, the token, its surprisal in nats; -
-    /// for the standard output, which then holds nothing else
+    /// for the standard output, which then holds nothing else [default: not written]
     #[arg(long, value_name = "FILE")]
     surprisal: Option<PathBuf>,
     #[command(flatten)]

@@ -36,20 +36,31 @@ const SEPARATOR: &str = "---\n";
 pub struct Arguments {
     /// Folder of the trained model, as `bptt train` names it at its end, or one of its checkpoints
     run: PathBuf,
-    /// Text to go on from
-    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    /// Text to go on from [default: none, as at the beginning of a line]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
     prompt: String,
-    /// File with the text to go on from; - for the standard input
+    /// File with the text to go on from; - for the standard input [default: --prompt]
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     prompt_file: Option<PathBuf>,
     /// What to do about characters of the prompt that the model does not know
     #[arg(long, value_enum, default_value_t)]
     unknown: Unknown,
     /// Tokens to sample: characters, words or those of the tokenizer
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 500)]
     length: usize,
     /// Below 1 the likely becomes likelier, above 1 less so; 0 always takes the likeliest
-    #[arg(long, default_value_t = TEMPERATURE, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = TEMPERATURE,
+        allow_negative_numbers = true
+    )]
     temperature: f32,
     /// Choose among the K likeliest tokens only; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -63,7 +74,7 @@ pub struct Arguments {
     )]
     top_p: f32,
     /// Seed of the choices: the same seed gives the same text
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// Texts to sample, all at once
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -25,6 +25,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Put NEW for OLD at the beginning of tensors' names, as in --map lstm.=rnn. ; may be repeated
+    /// [default: names as they are]
     #[arg(long, value_name = "OLD=NEW")]
     map: Vec<Rename>,
     /// What becomes of the two biases of nn.RNN: one, their sum, or both are kept, and trained as

@@ -3,6 +3,7 @@
 mod bench;
 mod devices;
 mod eval;
+mod examples;
 mod export;
 mod generate;
 mod import;
@@ -33,7 +34,7 @@ use crate::error::{Error, Result};
 
 /// Train recurrent language models on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
-#[command(name = "bptt", version, after_help = EXIT_CODES)]
+#[command(name = "bptt", version, after_help = examples::BPTT)]
 struct Arguments {
     /// Say nothing but errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
@@ -54,65 +55,53 @@ struct Arguments {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 success, 1 failure, 2 wrong usage, 3 the GPU was lost; 130 interrupted by Ctrl-C, 143 asked to terminate \
-(what was trained is saved)";
-
-const TRAIN_EXAMPLES: &str = "\
-Examples:
-  bptt train                                       the embedded text, in seconds
-  bptt train --data book.txt --valid-fraction 0.1  a character model of a text
-  bptt train --data book.txt --level word --vocab-size 10000 --emsize 200 --nhid 200
-  bptt train --data book.txt --device gpu          on the best GPU, or not at all
-  bptt train --data book.txt --dry-run             what it would take
-  bptt train --resume runs/book --epochs 40        go on with a run, for longer
-  bptt train --config runs/book/config.toml --seed 2
-
-Losses are in nats per token. A step is one window of T time steps in each of N streams.";
-
-const GENERATE_EXAMPLES: &str = "\
-Examples:
-  bptt generate runs/book --prompt 'It was ' --length 300
-  bptt generate runs/book --temperature 0.5 --seed 7
-  bptt generate runs/book/checkpoints/step-000000630-epoch-00010";
-
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Train a model on a text and save it; without arguments, on the embedded text
-    #[command(after_help = TRAIN_EXAMPLES)]
+    #[command(after_help = examples::TRAIN)]
     Train(Box<train::Arguments>),
     /// Sample text from a saved model
-    #[command(after_help = GENERATE_EXAMPLES)]
+    ///
+    /// The prompt and what follows are printed on the standard output, everything else on stderr.
+    #[command(after_help = examples::GENERATE)]
     Generate(generate::Arguments),
     /// Measure how well a saved model predicts a text
+    #[command(after_help = examples::EVAL)]
     Eval(eval::Arguments),
     /// Make a run of weights that were trained in PyTorch
+    #[command(after_help = examples::IMPORT)]
     Import(import::Arguments),
     /// Write a saved model for other programs
+    #[command(after_help = examples::EXPORT)]
     Export(export::Arguments),
     /// Show what is in a saved model, and whether its files are as they were written
+    ///
+    /// The exit code is 1 if one is not.
+    #[command(after_help = examples::INSPECT)]
     Inspect(inspect::Arguments),
     /// Draw runs over each other
+    #[command(after_help = examples::PLOT)]
     Plot(plot::Arguments),
     /// List the devices that can be used
+    #[command(after_help = examples::DEVICES)]
     Devices,
     /// Time a training step, and each op of it as a share of what the device can do
+    #[command(after_help = examples::BENCH)]
     Bench(bench::Arguments),
     /// Print what makes a shell complete this command
-    ///
-    /// For bash: `bptt completions bash > ~/.local/share/bash-completion/completions/bptt`
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Write manual pages, one a verb
-    ///
-    /// For example: `bptt man ~/.local/share/man/man1`, then `man bptt-train`
+    #[command(after_help = examples::MAN)]
     Man {
-        /// The folder to write them into
+        /// The folder to write them into; it is made if there is none
         folder: PathBuf,
     },
     /// Check a device: every op and the whole training step, against the CPU at f64
+    #[command(after_help = examples::PARITY)]
     Parity(parity::Arguments),
 }
 

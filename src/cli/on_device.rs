@@ -25,8 +25,9 @@ pub trait Job {
 /// The flags that say where to run.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Place {
-    /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME
-    #[arg(long, default_value_t)]
+    /// Where to run: auto, cpu, gpu, gpu:N or gpu:NAME (see `bptt devices`); auto takes a hardware GPU
+    /// if there is one, else the CPU
+    #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceChoice,
     /// What of a GPU is used: all that it has, or only what every GPU has (WebGPU's default limits)
     #[arg(long, value_enum, default_value_t)]

@@ -28,7 +28,7 @@ pub struct Arguments {
     #[command(flatten)]
     config: Config,
     /// Go on with a run: its folder, or one of its checkpoints. Other flags change its settings,
-    /// where they still can change
+    /// where they still can change [default: begin a new run]
     #[arg(
         long,
         value_name = "RUN",
@@ -36,14 +36,14 @@ pub struct Arguments {
         conflicts_with = "settings"
     )]
     resume: Option<PathBuf>,
-    /// Settings of a run, as its config.toml; other flags change them
+    /// Settings of a run, as its config.toml; other flags change them [default: those of the flags]
     #[arg(long = "config", value_name = "FILE", help_heading = "Run")]
     settings: Option<PathBuf>,
     /// Print sizes, memory by purpose, steps, floating-point operations and the device; train nothing
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
     /// Before training, profile as many steps of a model of these sizes: a table, and profile.json
-    /// and roofline.svg in the run's folder
+    /// and roofline.svg in the run's folder [default: no profile; 20 steps without a number]
     #[arg(
         long,
         value_name = "STEPS",
