@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::device::plan::{MemoryPlan, Planner, mebibytes};
 use crate::device::{Device, Gpu, Purpose};
 use crate::error::{Error, Result};
+use crate::model::output::least_vocab_with_rows_of;
 use crate::model::{ModelSize, RnnLm};
 use crate::ops::{Choice, Ops};
 use crate::train;
@@ -190,22 +191,123 @@ impl Room {
 
     /// The largest value of a size below `value` that fits.
     fn largest(&mut self, need: &Need, knob: &str, value: usize) -> Result<Option<usize>> {
-        // The memory need not grow with each size: every value is tried. What a binding holds bounds
-        // sizes from above: below the bound, all fit.
-        let mut fitting = Vec::new();
-        for smaller in 1..value {
-            if self.lacks_memory(&need.with(knob, smaller))?.is_none() {
-                fitting.push(smaller);
+        let Some(most) = self.largest_in_memory(need, knob, value - 1)? else {
+            return Ok(None);
+        };
+        // What a binding holds bounds sizes from above: below the bound, all fit.
+        let bound = last_that(most, |value| {
+            Ok(self.exceeds_limits(&need.with(knob, value))?.is_none())
+        })?;
+        self.largest_in_memory(need, knob, bound)
+    }
+
+    /// The largest value of a size, at most `value`, for which there is memory.
+    fn largest_in_memory(
+        &self,
+        need: &Need,
+        knob: &str,
+        mut value: usize,
+    ) -> Result<Option<usize>> {
+        let fits =
+            |value| -> Result<bool> { Ok(self.lacks_memory(&need.with(knob, value))?.is_none()) };
+        // Memory grows with a size from `least` to `value`: there it is bisected. A larger vocabulary
+        // may need less than a smaller one that has more rows of logits at once.
+        while value > 0 {
+            let least = match knob {
+                "vocab-size" => least_vocab_with_rows_of(value),
+                _ => 1,
+            };
+            if fits(least)? {
+                let more = last_that(value - least, |more| fits(least + more))?;
+                return Ok(Some(least + more));
+            }
+            value = least - 1;
+        }
+        Ok(None)
+    }
+}
+
+/// The last number up to `most` for which `holds`, if it holds for none behind one for which it does
+/// not; 0 if there is none.
+fn last_that(most: usize, mut holds: impl FnMut(usize) -> Result<bool>) -> Result<usize> {
+    if most == 0 || holds(most)? {
+        return Ok(most);
+    }
+    let (mut last, mut beyond) = (0, most);
+    while beyond - last > 1 {
+        let middle = last + (beyond - last) / 2;
+        match holds(middle)? {
+            true => last = middle,
+            false => beyond = middle,
+        }
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn need(size: ModelSize) -> Need {
+        Need {
+            size,
+            of: Use::Train(Box::default()),
+            knobs: &["batch-size", "bptt", "nhid", "emsize", "vocab-size"],
+        }
+    }
+
+    fn room(available: u64) -> Room {
+        Room {
+            device: "a device".to_owned(),
+            available: Some(available),
+            rehearsal: None,
+        }
+    }
+
+    /// A vocabulary of 11,983 tokens has all 700 rows of a window at once; above, ever fewer.
+    #[test]
+    fn the_largest_of_each_size_is_found_as_by_trying_all() {
+        let size = ModelSize {
+            vocab: 16_000,
+            embedding: 3,
+            hidden: 60,
+            batch: 20,
+            time_steps: 35,
+        };
+        let need = need(size);
+        let bytes = |knob, value| need.with(knob, value).plan().unwrap().total();
+        let mut not_monotone = 0;
+        for &knob in need.knobs {
+            let value = *need.clone().knob(knob);
+            let sizes: Vec<u64> = (1..value).map(|value| bytes(knob, value)).collect();
+            not_monotone += usize::from(!sizes.is_sorted());
+            let (least, most) = (sizes[0], bytes(knob, value));
+            for part in 0..60 {
+                let available = least - 1 + (most - least) * part / 60;
+                let tried = sizes.iter().rposition(|bytes| *bytes <= available);
+                let found = room(available).largest(&need, knob, value).unwrap();
+                assert_eq!(found, tried.map(|at| at + 1), "{knob}, {available} bytes");
             }
         }
-        let (mut fits, mut fails) = (0, fitting.len() + 1);
-        while fails - fits > 1 {
-            let middle = fits + (fails - fits) / 2;
-            match self.exceeds_limits(&need.with(knob, fitting[middle - 1]))? {
-                None => fits = middle,
-                Some(_) => fails = middle,
-            }
-        }
-        Ok(fits.checked_sub(1).map(|last| fitting[last]))
+        assert_eq!(not_monotone, 1, "only the vocabulary");
+    }
+
+    #[test]
+    fn the_largest_vocabulary_is_found_at_once() {
+        let need = need(ModelSize {
+            vocab: 1 << 28,
+            embedding: 1,
+            hidden: 1,
+            batch: 1 << 16,
+            time_steps: 1 << 16,
+        });
+        let begin = Instant::now();
+        let none = room(1000).largest(&need, "vocab-size", 1 << 28).unwrap();
+        let some = room(400 << 30).largest(&need, "vocab-size", 1 << 28);
+        let seconds = begin.elapsed().as_secs_f64();
+        assert!(none.is_none() && some.unwrap().is_some());
+        assert!(seconds < 1.0, "{seconds} s");
     }
 }

@@ -10,6 +10,17 @@ use crate::ops::{Matrix, Ops, Write};
 /// Most logits that exist at once, unless one row has more: 32 MiB of f32.
 const MAX_LOGITS: usize = 8 << 20;
 
+/// Rows of logits that exist at once, unless there are fewer.
+fn fitting_rows(vocab: usize) -> usize {
+    (MAX_LOGITS / vocab.max(1)).max(1)
+}
+
+/// The smallest vocabulary that has as many rows of logits at once as this one: from there on, memory
+/// grows with the vocabulary, until it has fewer rows.
+pub(crate) fn least_vocab_with_rows_of(vocab: usize) -> usize {
+    MAX_LOGITS / (fitting_rows(vocab) + 1) + 1
+}
+
 /// Hidden rows → loss, and in the same visit the gradients.
 #[derive(Debug)]
 pub struct Output<D: Device> {
@@ -35,8 +46,9 @@ impl<D: Device> Output<D> {
         chunk_rows: Option<usize>,
     ) -> Result<Self> {
         let (_, vocab) = affine.w.shape;
-        let fitting = (MAX_LOGITS / vocab.max(1)).max(1);
-        let chunk_rows = chunk_rows.unwrap_or(fitting).clamp(1, rows.max(1));
+        let chunk_rows = chunk_rows
+            .unwrap_or(fitting_rows(vocab))
+            .clamp(1, rows.max(1));
         Ok(Output {
             affine,
             loss: SoftmaxCeLoss::new(device, rows, vocab)?,
