@@ -295,7 +295,10 @@ impl Run {
     }
 
     /// Does the summary say that training came to its end where `progress` stands?
-    pub fn is_concluded_at(&self, progress: &Progress) -> bool {
+    ///
+    /// # Errors
+    /// [`Error::Run`] for a link, and for what is no small file; [`Error::Read`].
+    pub fn is_concluded_at(&self, progress: &Progress) -> Result<bool> {
         #[derive(Deserialize)]
         struct End {
             outcome: String,
@@ -303,11 +306,15 @@ impl Run {
             epochs: usize,
         }
         // One that is not there, or damaged, is written again.
-        let summary = std::fs::read(self.path.join(SUMMARY)).unwrap_or_default();
-        serde_json::from_slice(&summary).is_ok_and(|end: End| {
+        let path = self.path.join(SUMMARY);
+        if source::metadata(&path)?.is_none() {
+            return Ok(false);
+        }
+        let summary = source::read_small(&path)?;
+        Ok(serde_json::from_slice(&summary).is_ok_and(|end: End| {
             [FINISHED, STOPPED_EARLY].contains(&end.outcome.as_str())
                 && (end.steps, end.epochs) == (progress.step, progress.epoch)
-        })
+        }))
     }
 }
 

@@ -55,13 +55,21 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(Error::read(path))
 }
 
+/// The contents of a file that does not grow with the model, the vocabulary or the log.
+///
+/// # Errors
+/// As [`size`], and [`Error::Run`] for a larger one.
+pub fn read_small(path: &Path) -> Result<Vec<u8>> {
+    require_small(path, size(path)?)?;
+    read(path)
+}
+
 /// The contents of a file of one line.
 ///
 /// # Errors
-/// As [`size`], and [`Error::Run`] for one that is not UTF-8.
+/// As [`read_small`], and [`Error::Run`] for one that is not UTF-8.
 pub fn read_line(path: &Path) -> Result<String> {
-    require_small(path, size(path)?)?;
-    let bytes = read(path)?;
+    let bytes = read_small(path)?;
     String::from_utf8(bytes).map_err(|e| Error::run(path, e.to_string()))
 }
 

@@ -96,7 +96,7 @@ impl Session<'_> {
                     self.beginning = Some(Beginning::Resumed(run, checkpoint));
                     return Err(error);
                 }
-                is_done = trainer.is_finished() && run.is_concluded_at(trainer.progress());
+                is_done = trainer.is_finished() && run.is_concluded_at(trainer.progress())?;
                 if !is_done {
                     run.rewind(&checkpoint)?;
                 }

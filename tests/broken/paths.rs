@@ -148,6 +148,41 @@ fn nothing_is_written_through_links() {
     assert!(error.contains("there is no checkpoint"), "{error}");
 }
 
+/// A finished run reads how it ended: from no other file than its own.
+#[test]
+fn the_summary_of_a_finished_run_is_in_its_folder() {
+    let (folder, run) = copy_of_run();
+    let resume = || bptt(folder.path(), "train --resume run");
+    let path = run.join("summary.json");
+    let outside = folder.path().join("outside");
+    let refused = |why: &str| {
+        let failed = resume();
+        let error = message(&failed);
+        assert_eq!(failed.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains("summary.json") && error.contains(why),
+            "{error}"
+        );
+        fs::remove_file(&path).unwrap();
+    };
+    link(&path, &outside);
+    refused("is a symbolic link");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    refused("is not a file");
+    fs::write(&path, " ".repeat(2 << 20)).unwrap();
+    refused("has 2097152 bytes");
+    // One that is gone or damaged is written again.
+    fs::write(&path, "{").unwrap();
+    assert!(resume().status.success());
+    assert!(fs::read_to_string(&path).unwrap().contains("finished"));
+}
+
 /// A pipe would be waited for, a folder is none, and a device never ends.
 #[test]
 fn what_is_no_file_is_not_read() {
