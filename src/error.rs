@@ -80,7 +80,7 @@ pub enum Error {
 
     /// A text holds something that the vocabulary it is encoded with does not.
     #[error(
-        "{} holds {token:?} (byte {offset}), which is not among the {vocab} tokens of the vocabulary, and neither is <unk>; remove it, or use another vocabulary",
+        "{} holds {token:?} (byte {offset}), which is not among the {vocab} tokens of the vocabulary, and neither is <unk>; remove it, or use another vocabulary or, to evaluate, --unknown skip",
         path.display()
     )]
     UnknownInText {

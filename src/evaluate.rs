@@ -8,18 +8,21 @@
 //! tokens before its own, which are read but not scored, so that its state has forgotten that it
 //! began in the middle.
 //!
-//! In dynamic evaluation (Mikolov et al. 2010; Krause et al. 2018) the model goes on learning from
-//! what it has been scored on: after each window comes a step of gradient descent on it.
+//! In [dynamic evaluation](Dynamic) the model goes on learning from what it has been scored on.
+
+mod dynamic;
 
 use std::ops::Range;
 
 use serde::Serialize;
 
+pub use dynamic::{Dynamic, Learner};
+
 use crate::checkpoint::Checkpoint;
+use crate::data::Ids;
 use crate::error::{Result, require};
 use crate::model::RnnLm;
 use crate::ops::Ops;
-use crate::optimizer::Optimizer;
 use crate::train::DIVERGED;
 
 /// Tokens of a text from which on it is read as one stream more.
@@ -40,15 +43,6 @@ pub struct Settings {
     pub dynamic: Option<Dynamic>,
 }
 
-/// Learning while evaluating.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dynamic {
-    /// The learning rate.
-    pub rate: f64,
-    /// The largest norm of all gradients together.
-    pub max_norm: Option<f32>,
-}
-
 /// The streams that a text of so many tokens is read as unless asked otherwise: one below 100,000.
 pub fn default_streams(tokens: usize) -> usize {
     (tokens / TOKENS_A_STREAM).clamp(1, MAX_DEFAULT_STREAMS)
@@ -57,14 +51,35 @@ pub fn default_streams(tokens: usize) -> usize {
 /// The surprisal of each token of `ids`, in nats.
 ///
 /// # Errors
-/// [`crate::Error::Config`] for settings that cannot be used, among them a learning rate at which
-/// the loss explodes; as [`crate::device::Device::alloc`] and the ops.
+/// As [`each_surprisal`].
 pub fn surprisals<O: Ops<Elem = f32>>(
     ops: &mut O,
     checkpoint: &Checkpoint,
     ids: &[u32],
     settings: &Settings,
 ) -> Result<Vec<f32>> {
+    let mut all = vec![0.0; ids.len()];
+    let mut keep = |first: usize, nats: &[f32]| {
+        all[first..][..nats.len()].copy_from_slice(nats);
+        Ok(())
+    };
+    each_surprisal(ops, checkpoint, Ids::Memory(ids), settings, &mut keep)?;
+    Ok(all)
+}
+
+/// Hands the surprisals of `ids`, in nats, to `each` as they come, with the position of the first of
+/// them: of one stream after the other, a window at a time.
+///
+/// # Errors
+/// [`crate::Error::Config`] for settings that cannot be used, among them a learning rate at which
+/// the loss explodes; as [`crate::device::Device::alloc`] and the ops; those of `each`.
+pub fn each_surprisal<O: Ops<Elem = f32>>(
+    ops: &mut O,
+    checkpoint: &Checkpoint,
+    ids: Ids<'_>,
+    settings: &Settings,
+    each: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
+) -> Result<()> {
     let Settings {
         time_steps,
         streams,
@@ -81,17 +96,24 @@ pub fn surprisals<O: Ops<Elem = f32>>(
         overlap,
     };
     let mut reader = Reader::new(ops, checkpoint, streams, time_steps, dynamic)?;
-    let mut nats = vec![0.0; ids.len()];
+    let mut nats = Vec::with_capacity(time_steps);
     let windows = text.steps().div_ceil(time_steps);
     for window in 0..windows {
         let first = window * time_steps;
         text.fill(first, &mut reader.inputs, &mut reader.targets);
         // There is nothing left to learn for after the last one.
         let losses = reader.read(ops, window + 1 < windows)?;
-        for (row, &loss) in losses.iter().enumerate() {
-            let (step, stream) = (first + row / streams, row % streams);
-            if let Some(position) = text.scored(step, stream) {
-                nats[position] = loss;
+        for stream in 0..streams {
+            let mut begin = None;
+            nats.clear();
+            for step in 0..time_steps {
+                if let Some(position) = text.scored(first + step, stream) {
+                    begin.get_or_insert(position);
+                    nats.push(losses[step * streams + stream]);
+                }
+            }
+            if let Some(begin) = begin {
+                each(begin, &nats)?;
             }
         }
         if let Some(Dynamic { rate, .. }) = dynamic {
@@ -102,12 +124,12 @@ pub fn surprisals<O: Ops<Elem = f32>>(
             require("dynamic-lr", rate, usable, expected)?;
         }
     }
-    Ok(nats)
+    Ok(())
 }
 
 /// A text as streams of about equal length, each with an overlap before it.
 struct Text<'a> {
-    ids: &'a [u32],
+    ids: Ids<'a>,
     start: u32,
     streams: usize,
     overlap: usize,
@@ -149,8 +171,8 @@ impl Text<'_> {
             let (step, stream) = (first + row / self.streams, row % self.streams);
             (*input, *target) = match self.position(step, stream) {
                 None => (0, 0),
-                Some(0) => (self.start, self.ids[0]),
-                Some(position) => (self.ids[position - 1], self.ids[position]),
+                Some(0) => (self.start, self.ids.get(0)),
+                Some(position) => (self.ids.get(position - 1), self.ids.get(position)),
             };
         }
     }
@@ -159,7 +181,7 @@ impl Text<'_> {
 /// A model that reads window after window, and may learn from each.
 struct Reader<O: Ops> {
     model: RnnLm<O>,
-    optimizer: Option<Optimizer<O>>,
+    learner: Option<Learner<O>>,
     inputs: Vec<u32>,
     targets: Vec<u32>,
     losses: Vec<f32>,
@@ -174,46 +196,70 @@ impl<O: Ops<Elem = f32>> Reader<O> {
         dynamic: Option<Dynamic>,
     ) -> Result<Self> {
         let model = checkpoint.model(ops, streams, time_steps, None)?;
-        let optimizer = match dynamic {
-            None => None,
-            Some(Dynamic { rate, max_norm }) => {
-                let mut optimizer = Optimizer::sgd(ops, &model, max_norm)?;
-                optimizer.set_rate(ops, rate)?;
-                Some(optimizer)
-            }
-        };
+        let learner = dynamic.map(|dynamic| Learner::new(ops, &model, dynamic));
+        let learner = learner.transpose()?;
         let rows = streams * time_steps;
         Ok(Reader {
             model,
-            optimizer,
+            learner,
             inputs: vec![0; rows],
             targets: vec![0; rows],
             losses: vec![0.0; rows],
         })
     }
 
-    /// The loss of each row of the window in `inputs` and `targets`; and then, with `learn`, the
-    /// step of gradient descent on it.
+    /// The loss of each row of the window in `inputs` and `targets`; and then, with `learn`, a step on
+    /// it.
     fn read(&mut self, ops: &mut O, learn: bool) -> Result<&[f32]> {
         let (model, inputs, targets) = (&mut self.model, &self.inputs, &self.targets);
-        let optimizer = self.optimizer.as_mut().filter(|_| learn);
-        if optimizer.is_some() {
+        let learner = self.learner.as_mut().filter(|_| learn);
+        if learner.is_some() {
             model.forward(ops, inputs, targets)?;
         } else {
             model.evaluate(ops, inputs, targets)?;
         }
         ops.read_into(&model.output.loss.losses, 0, &mut self.losses)?;
-        if let Some(optimizer) = optimizer {
+        if let Some(learner) = learner {
             model.backward(ops)?;
-            optimizer.step(ops, model)?;
+            learner.step(ops, model)?;
             ops.submit()?;
         }
         Ok(&self.losses)
     }
 }
 
+/// Sums over tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sums {
+    /// Tokens.
+    tokens: usize,
+    /// Their surprisals.
+    nats: f64,
+    /// Tokens that are `<unk>`.
+    unknown: usize,
+    /// The surprisals of all others.
+    known_nats: f64,
+}
+
+impl Sums {
+    /// Adds tokens by their surprisals and ids. `unknown` is the id of `<unk>`, if there is one.
+    pub fn add(&mut self, nats: &[f32], ids: Ids<'_>, unknown: Option<u32>) {
+        self.tokens += nats.len();
+        for (position, &nats) in nats.iter().enumerate() {
+            let nats = f64::from(nats);
+            self.nats += nats;
+            if Some(ids.get(position)) == unknown {
+                self.unknown += 1;
+            } else {
+                self.known_nats += nats;
+            }
+        }
+    }
+}
+
 /// A text's surprisals, summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Score {
     /// Tokens that were predicted.
     pub tokens: usize,
@@ -236,24 +282,24 @@ pub struct Score {
 }
 
 impl Score {
-    /// Sums up `nats`, the surprisals of `ids`, which are a text of so many characters. `unknown` is
-    /// the id of `<unk>`, if there is one.
-    pub fn new(nats: &[f32], ids: &[u32], unknown: Option<u32>, characters: usize) -> Self {
-        let is_unknown = |id: &u32| Some(*id) == unknown;
-        let total: f64 = nats.iter().map(|&x| f64::from(x)).sum();
-        let known = nats.iter().zip(ids).filter(|(_, id)| !is_unknown(id));
-        let known_total: f64 = known.map(|(&x, _)| f64::from(x)).sum();
-        let unknown = ids.iter().filter(|id| is_unknown(id)).count();
-        let known = ids.len() - unknown;
-        let loss = total / ids.len() as f64;
+    /// What `sums` over a text of so many characters come to.
+    pub fn new(sums: &Sums, characters: usize) -> Self {
+        let Sums {
+            tokens,
+            nats,
+            unknown,
+            known_nats,
+        } = *sums;
+        let known = tokens - unknown;
+        let loss = nats / tokens as f64;
         let both = unknown > 0 && known > 0;
-        let loss_without_unknown = both.then(|| known_total / known as f64);
+        let loss_without_unknown = both.then(|| known_nats / known as f64);
         Score {
-            tokens: ids.len(),
+            tokens,
             characters,
             loss,
             perplexity: loss.exp(),
-            bits_per_character: total / std::f64::consts::LN_2 / characters as f64,
+            bits_per_character: nats / std::f64::consts::LN_2 / characters as f64,
             unknown,
             loss_without_unknown,
             perplexity_without_unknown: loss_without_unknown.map(f64::exp),
@@ -270,7 +316,7 @@ mod tests {
         let ids: Vec<u32> = (10..33).collect();
         for (streams, overlap) in [(1, 0), (1, 9), (2, 0), (3, 4), (5, 100), (23, 1)] {
             let text = Text {
-                ids: &ids,
+                ids: Ids::Memory(&ids),
                 start: 7,
                 streams,
                 overlap,
@@ -294,11 +340,17 @@ mod tests {
 
     #[test]
     fn a_score_is_a_mean_with_and_without_unknown_words() {
-        let score = Score::new(&[1.0, 2.0, 6.0], &[4, 0, 5], Some(0), 12);
-        assert_eq!((score.tokens, score.unknown, score.loss), (3, 1, 3.0));
-        assert_eq!(score.loss_without_unknown, Some(3.5));
-        assert!((score.bits_per_character * 12.0 * 2f64.ln() - 9.0).abs() < 1e-12);
-        let score = Score::new(&[1.0], &[4], Some(0), 1);
-        assert_eq!(score.perplexity_without_unknown, None);
+        let score = |nats: &[f32], ids: &[u32], characters| {
+            let mut sums = Sums::default();
+            for (nats, id) in nats.iter().zip(ids) {
+                sums.add(&[*nats], Ids::Memory(&[*id]), Some(0));
+            }
+            Score::new(&sums, characters)
+        };
+        let text = score(&[1.0, 2.0, 6.0], &[4, 0, 5], 12);
+        assert_eq!((text.tokens, text.unknown, text.loss), (3, 1, 3.0));
+        assert_eq!(text.loss_without_unknown, Some(3.5));
+        assert!((text.bits_per_character * 12.0 * 2f64.ln() - 9.0).abs() < 1e-12);
+        assert_eq!(score(&[1.0], &[4], 1).perplexity_without_unknown, None);
     }
 }

@@ -4,27 +4,29 @@ use crate::config::Config;
 use crate::device::plan::{MemoryPlan, Planner, mebibytes};
 use crate::device::{Device, Gpu, Purpose};
 use crate::error::{Error, Result};
+use crate::evaluate::{Dynamic, Learner};
 use crate::model::output::least_vocab_with_rows_of;
 use crate::model::{ModelSize, RnnLm};
 use crate::ops::{Choice, Ops};
 use crate::train;
 
 /// What a run is to do with a model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Use {
     /// Training with these settings.
     Train(Box<Config>),
-    /// The loss of a text; with gradients, if it goes on learning.
+    /// The loss of a text.
     Evaluate {
-        /// Does it?
-        dynamic: bool,
+        /// How it goes on learning, if it does.
+        dynamic: Option<Dynamic>,
     },
     /// Sampling of a token for each stream.
     Generate,
 }
 
 /// A model and its use: what has to fit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Need {
     /// The sizes.
     pub size: ModelSize,
@@ -53,8 +55,12 @@ impl Need {
     pub fn plan(&self) -> Result<MemoryPlan> {
         let mut planner = Planner::<f32>::default();
         let model = self.model(&mut planner)?;
-        if let Use::Train(config) = &self.of {
-            train::optimizer(&mut planner, &model, config)?;
+        match &self.of {
+            Use::Train(config) => drop(train::optimizer(&mut planner, &model, config)?),
+            Use::Evaluate {
+                dynamic: Some(dynamic),
+            } => drop(Learner::new(&mut planner, &model, *dynamic)?),
+            Use::Evaluate { dynamic: None } | Use::Generate => {}
         }
         Ok(planner.into_plan())
     }
@@ -84,19 +90,19 @@ impl Need {
                 // The state goes on to the next window.
                 model.evaluate(gpu, &tokens, &tokens)?;
             }
-            Use::Evaluate { dynamic: true } => {
+            Use::Evaluate {
+                dynamic: Some(dynamic),
+            } => {
+                let mut learner = Learner::new(gpu, &model, *dynamic)?;
                 model.forward(gpu, &tokens, &tokens)?;
                 model.backward(gpu)?;
+                learner.step(gpu, &mut model)?;
             }
-            Use::Evaluate { dynamic: false } => model.evaluate(gpu, &tokens, &tokens)?,
+            Use::Evaluate { dynamic: None } => model.evaluate(gpu, &tokens, &tokens)?,
             Use::Generate => {
                 let uniform = gpu.alloc(Purpose::Scratch, "uniform numbers", self.size.batch)?;
                 let mut chosen = gpu.alloc(Purpose::Scratch, "chosen tokens", self.size.batch)?;
-                let choice = Choice {
-                    temperature: 1.0,
-                    top_k: 0,
-                    top_p: 1.0,
-                };
+                let choice = Choice::default();
                 let logits = model.last_logits(gpu, &tokens)?;
                 gpu.sample(logits, &uniform, &mut chosen, self.size.vocab, choice)?;
             }

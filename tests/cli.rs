@@ -387,51 +387,6 @@ fn a_run_goes_on_with_the_vocabulary_of_another() {
     );
 }
 
-/// Pairs of characters: a tokenizer that only the library can read.
-#[test]
-fn any_tokenizer_is_used_with_the_feature_and_named_without() {
-    let folder = tempfile::tempdir().unwrap();
-    let vocab = r#"{"a": 0, "b": 1, " ": 2, "ab": 3}"#;
-    let model = format!(r#"{{"type": "BPE", "vocab": {vocab}, "merges": [["a", "b"]]}}"#);
-    let rest = r#""version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-        "pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Fuse"}"#;
-    let json = format!("{{{rest}, \"model\": {model}}}");
-    fs::write(folder.path().join("pairs.json"), &json).unwrap();
-    fs::write(folder.path().join("text.txt"), "abab abba ".repeat(40)).unwrap();
-    let arguments = [
-        "--data",
-        "text.txt",
-        "--tokenizer",
-        "pairs.json",
-        "--out",
-        "run",
-    ];
-    if !cfg!(feature = "tokenizers") {
-        let arguments = [&["train"][..], &arguments].concat();
-        return fails(folder.path(), &arguments, 1, "--features tokenizers");
-    }
-    let output = train(folder.path(), &arguments);
-    succeeds(&output);
-    let log = stderr(&output);
-    assert!(
-        log.contains("280 tokens to train on") && log.contains("perplexity"),
-        "{log}"
-    );
-    let saved = fs::read_to_string(folder.path().join("run/tokenizer.json")).unwrap();
-    assert_eq!(saved, json);
-    let generate = [
-        "generate", "run", "--device", "cpu", "--prompt", "ab", "--length", "20",
-    ];
-    let output = bptt(folder.path(), &generate);
-    succeeds(&output);
-    let text = stdout(&output);
-    assert!(
-        text.starts_with("ab") && text.trim_end().chars().all(|c| "ab ".contains(c)),
-        "{text}"
-    );
-    assert!(text.len() > 20, "{text}");
-}
-
 #[test]
 fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -1106,7 +1061,7 @@ fn evaluation_prints_loss_and_surprisals() {
         folder.path(),
         &[&base[..], &foreign].concat(),
         1,
-        "\"漢\" as character 7",
+        "foreign holds \"漢\" (byte 6)",
     );
     let skipped = json(&[&foreign[..], &["--unknown", "skip"]].concat());
     assert_eq!(
@@ -1122,6 +1077,12 @@ fn evaluation_prints_loss_and_surprisals() {
         (&["--dynamic", "--dynamic-lr", "-1"], 2, "dynamic-lr = -1"),
         (&["--dynamic", "--batch-size", "2"], 2, "1 with --dynamic"),
         (&["--dynamic-lr", "1"], 2, "--dynamic"),
+        (&["--dynamic-decay", "0.1"], 2, "--dynamic"),
+        (
+            &["--dynamic", "--dynamic-decay", "2"],
+            2,
+            "dynamic-decay = 2",
+        ),
         (&["--surprisal", "none/file"], 1, "cannot write none/file"),
     ] {
         fails(folder.path(), &[&base[..], more].concat(), code, hint);

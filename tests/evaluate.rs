@@ -9,7 +9,7 @@ use bptt::checkpoint::{Checkpoint, Weights};
 use bptt::config::Config;
 use bptt::data::{Corpus, Tokenizer, Vocabulary};
 use bptt::device::{Cpu, Device};
-use bptt::evaluate::{Dynamic, Settings, surprisals};
+use bptt::evaluate::{Dynamic, Learner, Settings, surprisals};
 use bptt::generate::{Generator, Sampling};
 use bptt::model::RnnLm;
 use bptt::ops::{Choice, Ops};
@@ -204,6 +204,7 @@ fn dynamic_evaluation_learns_a_text_unlike_the_one_trained_on() {
     let mut of = |rate: Option<f64>| {
         let dynamic = rate.map(|rate| Dynamic {
             rate,
+            decay: 0.0,
             max_norm: Some(2.0),
         });
         let settings = Settings {
@@ -221,6 +222,7 @@ fn dynamic_evaluation_learns_a_text_unlike_the_one_trained_on() {
         streams: 2,
         dynamic: Some(Dynamic {
             rate: 0.1,
+            decay: 0.0,
             max_norm: None,
         }),
         ..PLAIN
@@ -231,12 +233,102 @@ fn dynamic_evaluation_learns_a_text_unlike_the_one_trained_on() {
         streams: 1,
         dynamic: Some(Dynamic {
             rate: 1e30,
+            decay: 0.0,
             max_norm: None,
         }),
         ..PLAIN
     };
     let error = surprisals(&mut cpu, &checkpoint, &shifted, &settings).unwrap_err();
     assert!(error.to_string().starts_with("dynamic-lr = "), "{error}");
+}
+
+/// The largest error of three steps of dynamic evaluation, as a share of the bound: what f32's roundings
+/// may change of θ − η·∇L + λ·(θ₀ − θ), of which the two products with λ, their difference, the product
+/// with η, and two sums are rounded. `lambda` is what is expected of a learner that has `decay`.
+fn error_of_steps<O: Ops<Elem = f32>>(ops: &mut O, decay: f64, lambda: f64) -> f64 {
+    let checkpoint = contracting();
+    let mut model = checkpoint.model(ops, 2, 3, None).unwrap();
+    let rate = f64::from(0.3f32);
+    let dynamic = Dynamic {
+        rate,
+        decay,
+        max_norm: None,
+    };
+    let mut learner = Learner::new(ops, &model, dynamic).unwrap();
+    let values = |ops: &mut O, model: &RnnLm<O>| {
+        let parameters = model.parameters().into_iter();
+        let of = |t: &O::Tensor, ops: &mut O| ops.read(t).unwrap();
+        let both = parameters.map(|p| (of(&p.value, ops), of(&p.gradient, ops)));
+        let (values, gradients): (Vec<_>, Vec<_>) = both.unzip();
+        (values.concat(), gradients.concat())
+    };
+    let (trained, _) = values(ops, &model);
+    let mut worst = 0.0f64;
+    for step in 0..3 {
+        let ids = |first: u32| [0, 1, 2, 3, 4, 5].map(|i| (first + i * i) % 11);
+        model.forward(ops, &ids(step), &ids(step + 4)).unwrap();
+        model.backward(ops).unwrap();
+        let (before, gradients) = values(ops, &model);
+        learner.step(ops, &mut model).unwrap();
+        let (after, _) = values(ops, &model);
+        for ((before, gradient), (trained, after)) in before
+            .iter()
+            .zip(&gradients)
+            .zip(trained.iter().zip(&after))
+        {
+            let [w, g, w0, found] = [before, gradient, trained, after].map(|x| f64::from(*x));
+            let expected = w - rate * g + lambda * (w0 - w);
+            let magnitude = w.abs() + rate * g.abs() + lambda * (w0.abs() + w.abs());
+            let bound = gamma(6) * magnitude + f64::from(f32::MIN_POSITIVE);
+            worst = worst.max((found - expected).abs() / bound);
+        }
+    }
+    worst
+}
+
+#[test]
+fn dynamic_evaluation_steps_as_the_formula_says() {
+    let mut cpu = Cpu::<f32>::new();
+    let lambda = f64::from(0.02f32);
+    for decay in [0.0, lambda, 1.0] {
+        let error = error_of_steps(&mut cpu, decay, decay);
+        assert!(error <= 1.0, "{decay}: {error}");
+    }
+    // Another λ would be noticed.
+    assert!(error_of_steps(&mut cpu, 0.0, lambda) > 10.0);
+    assert!(error_of_steps(&mut cpu, lambda, 0.0) > 10.0);
+    if let Some(mut gpu) = common::gpu() {
+        let error = error_of_steps(&mut *gpu, lambda, lambda);
+        assert!(error <= 1.0, "{error}");
+        assert!(error_of_steps(&mut *gpu, lambda, 0.0) > 10.0);
+    }
+}
+
+#[test]
+fn decay_keeps_dynamic_evaluation_near_what_was_trained() {
+    let corpus = embedded();
+    let checkpoint = trained(&corpus);
+    let ids = &corpus.valid.ids.view().to_vec()[..2000];
+    let mut cpu = Cpu::<f32>::new();
+    let mut of = |rate: f64, decay: f64| {
+        let dynamic = Some(Dynamic {
+            rate,
+            decay,
+            max_norm: Some(2.0),
+        });
+        let settings = Settings {
+            time_steps: 20,
+            dynamic,
+            ..PLAIN
+        };
+        mean(&nats(&mut cpu, &checkpoint, ids, settings))
+    };
+    // Without a rate there is nothing to come back from, but for roundings.
+    let plain = of(0.0, 0.0);
+    assert!((of(0.0, 0.1) - plain).abs() < 1e-5);
+    // All the way back before each step: no further from the trained model than a single step.
+    let [free, held] = [0.0, 1.0].map(|decay| (of(0.1, decay) - plain).abs());
+    assert!(0.0 < held && 2.0 * held < free, "{held} {free}");
 }
 
 fn sampling(temperature: f32, seed: u64) -> Sampling {

@@ -6,7 +6,14 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
-use bptt::data::{Corpus, Level, Source};
+use bptt::checkpoint::{Checkpoint, Weights};
+use bptt::config::Config;
+use bptt::data::unseen::Unseen;
+use bptt::data::{Corpus, Level, Source, Unknown};
+use bptt::device::Cpu;
+use bptt::error::Error;
+use bptt::evaluate::{Settings, Sums, each_surprisal};
+use bptt::model::RnnLm;
 
 const MIB: usize = 1 << 20;
 
@@ -62,9 +69,82 @@ fn a_larger_text_takes_no_more_memory_either() {
     large_text(320);
 }
 
+/// One at a time: all are the same process.
+static MEASURING: Mutex<()> = Mutex::new(());
+
+/// A model of one hidden unit for the characters of a text.
+fn smallest(corpus: &Corpus) -> Checkpoint {
+    let config = Config {
+        emsize: 1,
+        nhid: 1,
+        ..Config::default()
+    };
+    let size = config.model_size(corpus.vocabulary.len());
+    let mut cpu = Cpu::<f32>::new();
+    let mut model = RnnLm::new(&mut cpu, size, true).unwrap();
+    model.init(&mut cpu, 1).unwrap();
+    Checkpoint {
+        weights: Weights::of(&mut cpu, &model).unwrap(),
+        config,
+        vocabulary: corpus.vocabulary.clone(),
+        state: None,
+    }
+}
+
+/// Evaluates so much of a text of so many mebibytes, all of whose ids are read.
+fn evaluated(mib: usize, share: f64) {
+    let _measuring = MEASURING.lock();
+    let folder = tempfile::tempdir_in(bptt::data::scratch::folder()).unwrap();
+    let path = folder.path().join("text");
+    write_text(&path, mib);
+    let checkpoint = smallest(&load(&path, Level::Char));
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let (before, own) = (status("VmHWM"), status("RssAnon"));
+    let text = Unseen::read(&path, &checkpoint.vocabulary, Unknown::Error).unwrap();
+    let peak = status("VmHWM");
+    assert!(peak < before + 16, "{before} MiB became {peak} MiB");
+    let ids = text.part.ids.view();
+    assert!(ids.len() == text.characters && text.part.ids.bytes_in_file().is_some());
+    let settings = Settings {
+        time_steps: 256,
+        streams: 32,
+        overlap: 256,
+        dynamic: None,
+    };
+    let enough = share * ids.len() as f64;
+    let (mut sums, mut scored, mut largest) = (Sums::default(), 0, own);
+    let scores = &mut |first: usize, nats: &[f32]| {
+        sums.add(nats, ids.range(first..first + nats.len()), None);
+        scored += nats.len();
+        if scored % (1 << 20) < nats.len() {
+            largest = largest.max(status("RssAnon"));
+        }
+        match scored as f64 > enough {
+            true => Err(Error::EmptyText { path: path.clone() }),
+            false => Ok(()),
+        }
+    };
+    let ended = each_surprisal(&mut Cpu::<f32>::new(), &checkpoint, ids, &settings, scores);
+    assert_eq!(ended.is_ok(), share >= 1.0);
+    assert!(largest < own + 16, "{own} MiB became {largest} MiB");
+    eprintln!(
+        "evaluated {scored} of {mib} MiB: peak {before} → {peak} MiB, own {own} → {largest} MiB"
+    );
+}
+
+/// All of the ids are made; that as many are scored as are read takes longer than it shows.
+#[test]
+fn a_large_text_is_evaluated_in_no_more_memory_than_a_small_one() {
+    evaluated(65, 0.05);
+}
+
+#[test]
+#[ignore = "scores 320 million characters"]
+fn all_of_a_larger_text_is_evaluated_in_no_more_memory_either() {
+    evaluated(320, 1.0);
+}
+
 fn large_text(mib: usize) {
-    // One at a time: both are the same process.
-    static MEASURING: Mutex<()> = Mutex::new(());
     let _measuring = MEASURING.lock();
     let folder = tempfile::tempdir_in(bptt::data::scratch::folder()).unwrap();
     let path = folder.path().join("text");

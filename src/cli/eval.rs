@@ -1,6 +1,8 @@
 //! `bptt eval`: how well a saved model predicts a text.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,11 +11,12 @@ use serde_json::json;
 
 use super::on_device::{Job, Place, on_device};
 use super::terminal::{note, print, print_json};
-use super::unknown::{Unknown, encode};
+use super::unknown::describe;
 use crate::checkpoint::Checkpoint;
-use crate::data::{Level, whole};
+use crate::data::unseen::Unseen;
+use crate::data::{Ids, Level, Tokenizer, Unknown, scratch};
 use crate::error::{Error, Result, require};
-use crate::evaluate::{Dynamic, Score, Settings, default_streams, surprisals};
+use crate::evaluate::{Dynamic, Score, Settings, Sums, default_streams, each_surprisal};
 use crate::fit::{Need, Use};
 use crate::model::ModelSize;
 use crate::parity::Subject;
@@ -21,6 +24,8 @@ use crate::run;
 
 /// Time steps of a window unless asked otherwise.
 const TIME_STEPS: usize = 256;
+/// Bytes of lines that are printed at once.
+const PRINTED_AT_ONCE: usize = 1 << 16;
 
 /// The flags of `bptt eval`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +49,8 @@ pub struct Arguments {
     /// with --dynamic those that the model was trained with]
     #[arg(long, value_name = "T")]
     bptt: Option<usize>,
-    /// Go on learning while reading: a step of gradient descent after each window
+    /// Go on learning while reading: a step of gradient descent after each window (Mikolov et al.
+    /// 2010); nothing of it is saved
     #[arg(long)]
     dynamic: bool,
     /// Learning rate of --dynamic
@@ -56,6 +62,16 @@ pub struct Arguments {
         requires = "dynamic"
     )]
     dynamic_lr: f64,
+    /// With --dynamic: share of the way back to the trained weights that each step goes, too (Krause
+    /// et al. 2018, without their scaling of gradients by their root mean squares); from 0 to 1
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        requires = "dynamic"
+    )]
+    dynamic_decay: f64,
     /// Write a JSON object a line for each token: its position, the token, its surprisal in nats; -
     /// for the standard output, which then holds nothing else [default: not written]
     #[arg(long, value_name = "FILE")]
@@ -76,21 +92,18 @@ struct Report {
     skipped: usize,
     streams: usize,
     dynamic_lr: Option<f64>,
+    dynamic_decay: Option<f64>,
 }
 
 /// Evaluates and prints.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let checkpoint = Checkpoint::read(&run::model_of(&arguments.run)?)?;
-    let (name, text) = text(arguments, &checkpoint)?;
-    let vocabulary = &checkpoint.vocabulary;
-    let (ids, unknown) = encode(vocabulary, &text, arguments.unknown)?;
-    if ids.is_empty() {
-        return Err(Error::EmptyText { path: name.into() });
-    }
-    if let Some(words) = unknown.describe("the text") {
+    let Unseen { part, characters } = text(arguments, &checkpoint)?;
+    if let Some(words) = describe("the text", part.unknown, part.skipped) {
         note(&words);
     }
-    let settings = settings(arguments, &checkpoint, ids.len())?;
+    let vocabulary = &checkpoint.vocabulary;
+    let settings = settings(arguments, &checkpoint, part.len())?;
     let size = ModelSize {
         batch: settings.streams,
         time_steps: settings.time_steps,
@@ -100,34 +113,41 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let need = Need {
         size,
         of: Use::Evaluate {
-            dynamic: arguments.dynamic,
+            dynamic: settings.dynamic,
         },
         knobs: &["batch-size", "bptt"],
     };
-    let evaluation = Evaluation {
-        checkpoint: &checkpoint,
-        ids: &ids,
-        settings,
+    let surprisals = match arguments.surprisal {
+        Some(_) => Some(Surprisals::new()?),
+        None => None,
     };
-    let nats = on_device(&arguments.place, Some(&need), evaluation)?;
-    let characters = text.chars().count() - unknown.skipped;
+    let mut evaluation = Evaluation {
+        checkpoint: &checkpoint,
+        ids: part.ids.view(),
+        settings,
+        surprisals,
+    };
+    let sums = on_device(&arguments.place, Some(&need), &mut evaluation)?;
     let report = Report {
-        score: Score::new(&nats, &ids, vocabulary.unknown(), characters),
-        skipped: unknown.skipped,
+        score: Score::new(&sums, characters),
+        skipped: part.skipped,
         streams: settings.streams,
         dynamic_lr: settings.dynamic.map(|dynamic| dynamic.rate),
+        dynamic_decay: settings.dynamic.map(|dynamic| dynamic.decay),
     };
     let to_stdout = arguments.surprisal.as_deref() == Some(Path::new("-"));
-    if let Some(path) = &arguments.surprisal {
-        let lines = surprisal_lines(&checkpoint, &ids, &nats);
+    if let (Some(path), Some(surprisals)) = (&arguments.surprisal, evaluation.surprisals) {
+        let ids = evaluation.ids;
         if to_stdout {
-            print(&lines)?;
+            surprisals.lines(vocabulary, ids, print)?;
         } else {
-            let written = std::fs::write(path, lines);
-            written.map_err(|source| Error::WriteFile {
+            let failed = |source| Error::WriteFile {
                 path: path.clone(),
                 source,
-            })?;
+            };
+            let mut file = File::create(path).map_err(failed)?;
+            let write = |lines: &str| file.write_all(lines.as_bytes()).map_err(failed);
+            surprisals.lines(vocabulary, ids, write)?;
         }
     }
     let words = summary(&report.score, vocabulary.level());
@@ -139,25 +159,30 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The text and its name.
-fn text(arguments: &Arguments, checkpoint: &Checkpoint) -> Result<(String, String)> {
+fn text(arguments: &Arguments, checkpoint: &Checkpoint) -> Result<Unseen> {
+    let (vocabulary, unknown) = (&checkpoint.vocabulary, arguments.unknown);
     if let Some(path) = &arguments.data {
-        return Ok((path.display().to_string(), whole::read(path)?));
+        return Unseen::read(path, vocabulary, unknown);
     }
-    let source = checkpoint.config.source();
-    let valid = whole::validation(&source, checkpoint.vocabulary.level())?;
-    let expected = "a text: the run has none of its own to validate on";
-    require("data", "none", !valid.is_empty(), expected)?;
-    Ok(("the run's validation text".to_owned(), valid))
+    let own = Unseen::validation(&checkpoint.config.source(), vocabulary, unknown)?;
+    own.ok_or_else(|| Error::Config {
+        field: "data",
+        value: "none".to_owned(),
+        expected: "a text: the run has none of its own to validate on".to_owned(),
+    })
 }
 
 fn settings(arguments: &Arguments, checkpoint: &Checkpoint, tokens: usize) -> Result<Settings> {
     let rate = arguments.dynamic_lr;
     let usable = rate.is_finite() && rate >= 0.0;
     require("dynamic-lr", rate, usable, "a positive number, or 0")?;
+    let decay = arguments.dynamic_decay;
+    let usable = (0.0..=1.0).contains(&decay);
+    require("dynamic-decay", decay, usable, "from 0 to 1")?;
     let config = &checkpoint.config;
     let dynamic = arguments.dynamic.then(|| Dynamic {
         rate,
+        decay,
         max_norm: config.max_norm(),
     });
     let (time_steps, streams) = match dynamic {
@@ -177,27 +202,80 @@ fn settings(arguments: &Arguments, checkpoint: &Checkpoint, tokens: usize) -> Re
 
 struct Evaluation<'a> {
     checkpoint: &'a Checkpoint,
-    ids: &'a [u32],
+    ids: Ids<'a>,
     settings: Settings,
+    /// Of every token, if they are asked for.
+    surprisals: Option<Surprisals>,
 }
 
-impl Job for Evaluation<'_> {
-    type Output = Vec<f32>;
+impl Job for &mut Evaluation<'_> {
+    type Output = Sums;
 
-    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<Vec<f32>> {
-        surprisals(ops, self.checkpoint, self.ids, &self.settings)
+    fn run<O: Subject>(&mut self, ops: &mut O) -> Result<Sums> {
+        let Evaluation {
+            checkpoint,
+            ids,
+            settings,
+            surprisals,
+        } = &mut **self;
+        let unknown = checkpoint.vocabulary.unknown();
+        let mut sums = Sums::default();
+        let mut each = |first: usize, nats: &[f32]| {
+            sums.add(nats, ids.range(first..first + nats.len()), unknown);
+            match surprisals {
+                Some(surprisals) => surprisals.write(first, nats),
+                None => Ok(()),
+            }
+        };
+        each_surprisal(ops, checkpoint, *ids, settings, &mut each)?;
+        Ok(sums)
     }
 }
 
-fn surprisal_lines(checkpoint: &Checkpoint, ids: &[u32], nats: &[f32]) -> String {
-    let mut lines = String::new();
-    for (position, (&id, nats)) in ids.iter().zip(nats).enumerate() {
-        let token = checkpoint.vocabulary.token(id);
-        let line = json!({"position": position, "token": token, "nats": nats});
-        // Writing to a String cannot fail.
-        let _ = writeln!(lines, "{line}");
+/// The surprisals of a text of any size, in a temporary file: streams write them at many places, and
+/// they are read from the first to the last.
+struct Surprisals(File);
+
+impl Surprisals {
+    fn new() -> Result<Self> {
+        scratch::file().map(Surprisals)
     }
-    lines
+
+    /// Keeps those of tokens from position `first` on.
+    fn write(&mut self, first: usize, nats: &[f32]) -> Result<()> {
+        let Surprisals(file) = self;
+        let begin = SeekFrom::Start((first * size_of::<f32>()) as u64);
+        let written = file.seek(begin);
+        let written = written.and_then(|_| file.write_all(bytemuck::cast_slice(nats)));
+        written.map_err(scratch::failed)
+    }
+
+    /// Hands them on as lines of JSON, some at a time.
+    fn lines(
+        self,
+        vocabulary: &Tokenizer,
+        ids: Ids<'_>,
+        mut print: impl FnMut(&str) -> Result<()>,
+    ) -> Result<()> {
+        let Surprisals(mut file) = self;
+        file.rewind().map_err(scratch::failed)?;
+        let mut from = BufReader::new(file);
+        let mut lines = String::new();
+        for position in 0..ids.len() {
+            let mut nats = [0; size_of::<f32>()];
+            from.read_exact(&mut nats).map_err(scratch::failed)?;
+            let nats = f32::from_ne_bytes(nats);
+            let token = vocabulary.token(ids.get(position));
+            let line = json!({"position": position, "token": token, "nats": nats});
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "{line}");
+            if lines.len() >= PRINTED_AT_ONCE {
+                print(&lines)?;
+                lines.clear();
+            }
+        }
+        print(&lines)
+    }
 }
 
 /// The figures in words.

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::on_device::{Job, Place, on_device};
 use super::terminal::{note, print};
-use super::unknown::{Unknown, encode};
+use super::unknown::describe;
 use crate::checkpoint::Checkpoint;
-use crate::data::{Decoder, Level, whole};
+use crate::data::{Decoder, Level, Unknown, unseen};
 use crate::error::Result;
 use crate::fit::{Need, Use};
 use crate::generate::{Generator, Sampling};
@@ -90,11 +90,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let checkpoint = Checkpoint::read(&run::model_of(&arguments.run)?)?;
     let prompt = match &arguments.prompt_file {
-        Some(path) => whole::read(path)?,
+        Some(path) => unseen::prompt(path)?,
         None => arguments.prompt.clone(),
     };
-    let (ids, unknown) = encode(&checkpoint.vocabulary, &prompt, arguments.unknown)?;
-    if let Some(words) = unknown.describe("the prompt") {
+    let vocabulary = &checkpoint.vocabulary;
+    let (ids, words, skipped) = vocabulary.encode_prompt(&prompt, arguments.unknown)?;
+    if let Some(words) = describe("the prompt", words, skipped) {
         note(&words);
     }
     let sample = Sample {

@@ -18,7 +18,7 @@ use std::path::Path;
 use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 
-use super::encode::{self, Span};
+use super::encode::{self, Span, Unknown};
 use super::ids::{self, Part, Size, Width};
 use super::{Level, Tokenizer};
 use crate::error::{Error, Result};
@@ -109,7 +109,14 @@ pub fn write(path: &Path, origin: Origin, tokenizer: &Tokenizer, spans: [Span; 2
     // No cache before it is complete.
     file.write_all(&[0; HEADER]).map_err(failed)?;
     let width = Width::of(tokenizer.len());
-    let sizes = encode::into_file(tokenizer, spans, file.as_file(), width, &failed)?;
+    let sizes = encode::into_file(
+        tokenizer,
+        Unknown::Error,
+        spans,
+        file.as_file(),
+        width,
+        &failed,
+    )?;
     let map = ids::map(file.as_file()).map_err(failed)?;
     let description = Description {
         ids: Hash::hash(&map[HEADER..]),

@@ -13,6 +13,17 @@ use super::vocabulary::{Level, UNKNOWN, Vocabulary};
 use super::words::Words;
 use crate::error::{Error, Result};
 
+/// What to do about characters that are not in the vocabulary. (Words become `<unk>`.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum Unknown {
+    /// Stop, and name the first
+    #[default]
+    Error,
+    /// Leave them out, and say how many
+    Skip,
+}
+
 /// Stands in a table for a character that has no id.
 const NO_ID: u32 = u32::MAX;
 
@@ -20,7 +31,7 @@ const NO_ID: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct Encoder<'a> {
     kind: Kind<'a>,
-    unknown: Unknown,
+    unknown: Found,
 }
 
 #[derive(Debug)]
@@ -38,19 +49,30 @@ enum Kind<'a> {
 
 /// Tokens that are not in the vocabulary.
 #[derive(Debug)]
-struct Unknown {
+struct Found {
     /// The id of `<unk>`, if there is one.
     id: Option<u32>,
     vocab: usize,
     /// Tokens that became `<unk>`.
     count: usize,
+    /// What to do about others.
+    unknown: Unknown,
+    /// Those that were left out.
+    skipped: usize,
 }
 
-impl Unknown {
-    /// The id of `<unk>` for a token that begins at byte `offset`.
-    fn replace(&mut self, token: &str, offset: u64) -> Result<u32, Failure> {
-        self.count += 1;
-        self.id.ok_or_else(|| Failure::Unknown {
+impl Found {
+    /// The id of `<unk>` for a token that begins at byte `offset`; none if it is left out.
+    fn replace(&mut self, token: &str, offset: u64) -> Result<Option<u32>, Failure> {
+        if self.id.is_some() {
+            self.count += 1;
+            return Ok(self.id);
+        }
+        if self.unknown == Unknown::Skip {
+            self.skipped += 1;
+            return Ok(None);
+        }
+        Err(Failure::Unknown {
             token: token.to_owned(),
             offset,
             vocab: self.vocab,
@@ -114,7 +136,7 @@ impl Failure {
 
 impl<'a> Encoder<'a> {
     /// An encoder for the characters or words of a vocabulary.
-    pub fn new(vocabulary: &'a Vocabulary) -> Self {
+    pub fn new(vocabulary: &'a Vocabulary, unknown: Unknown) -> Self {
         let kind = if vocabulary.level() == Level::Char {
             Kind::Characters(ids_of_characters(vocabulary))
         } else {
@@ -123,10 +145,12 @@ impl<'a> Encoder<'a> {
         };
         Encoder {
             kind,
-            unknown: Unknown {
+            unknown: Found {
                 id: vocabulary.id(UNKNOWN),
                 vocab: vocabulary.len(),
                 count: 0,
+                unknown,
+                skipped: 0,
             },
         }
     }
@@ -136,10 +160,12 @@ impl<'a> Encoder<'a> {
     pub fn subwords(pieces: super::subwords::Pieces<'a>, vocab: usize) -> Self {
         Encoder {
             kind: Kind::Subwords(pieces),
-            unknown: Unknown {
+            unknown: Found {
                 id: None,
                 vocab,
                 count: 0,
+                unknown: Unknown::Error,
+                skipped: 0,
             },
         }
     }
@@ -153,8 +179,8 @@ impl<'a> Encoder<'a> {
         match kind {
             Kind::Characters(table) => {
                 for (at, c) in piece.char_indices() {
-                    ids.push(match table.get(c as usize) {
-                        Some(&id) if id != NO_ID => id,
+                    ids.extend(match table.get(c as usize) {
+                        Some(&id) if id != NO_ID => Some(id),
                         _ => unknown.replace(c.encode_utf8(&mut [0; 4]), offset + at as u64)?,
                     });
                 }
@@ -194,17 +220,22 @@ impl<'a> Encoder<'a> {
     pub fn unknown(&self) -> usize {
         self.unknown.count
     }
+
+    /// Characters so far that were left out.
+    pub fn skipped(&self) -> usize {
+        self.unknown.skipped
+    }
 }
 
 fn push_word(
     vocabulary: &Vocabulary,
-    unknown: &mut Unknown,
+    unknown: &mut Found,
     word: &str,
     offset: u64,
     ids: &mut Vec<u32>,
 ) -> Result<(), Failure> {
-    ids.push(match vocabulary.id(word) {
-        Some(id) => id,
+    ids.extend(match vocabulary.id(word) {
+        Some(id) => Some(id),
         None => unknown.replace(word, offset)?,
     });
     Ok(())
@@ -230,11 +261,12 @@ pub type Span<'a> = (&'a Text, Range<u64>);
 /// Encodes a text and hands its ids on as they come.
 fn encode(
     tokenizer: &Tokenizer,
+    unknown: Unknown,
     (text, range): Span,
     mut write: impl FnMut(&[u32]) -> Result<()>,
 ) -> Result<Size> {
     let vocab = tokenizer.len();
-    let mut encoder = tokenizer.encoder();
+    let mut encoder = tokenizer.encoder(unknown);
     let mut size = Size::default();
     let mut hand_on = |ids: &mut Vec<u32>| {
         if let Some(position) = ids.iter().position(|&id| id as usize >= vocab) {
@@ -265,6 +297,7 @@ fn encode(
     encoder.finish(&mut ids).map_err(|e| e.in_text(&file))?;
     hand_on(&mut ids)?;
     size.unknown = encoder.unknown();
+    size.skipped = encoder.skipped();
     Ok(size)
 }
 
@@ -272,15 +305,16 @@ fn encode(
 ///
 /// # Errors
 /// [`Error::UnknownInText`], [`Error::Tokenizer`]; as [`Text::read`].
-pub fn in_memory(tokenizer: &Tokenizer, span: Span) -> Result<Part> {
+pub fn in_memory(tokenizer: &Tokenizer, unknown: Unknown, span: Span) -> Result<Part> {
     let mut all = Vec::new();
-    let size = encode(tokenizer, span, |ids| {
+    let size = encode(tokenizer, unknown, span, |ids| {
         all.extend_from_slice(ids);
         Ok(())
     })?;
     Ok(Part {
         ids: TokenIds::Memory(all),
         unknown: size.unknown,
+        skipped: size.skipped,
     })
 }
 
@@ -290,6 +324,7 @@ pub fn in_memory(tokenizer: &Tokenizer, span: Span) -> Result<Part> {
 /// `failed` of what the operating system said; as [`in_memory`].
 pub fn into_file(
     tokenizer: &Tokenizer,
+    unknown: Unknown,
     spans: [Span; 2],
     file: &File,
     width: Width,
@@ -298,7 +333,7 @@ pub fn into_file(
     let mut to = BufWriter::with_capacity(1 << 20, file);
     let mut sizes = [Size::default(); 2];
     for (size, span) in sizes.iter_mut().zip(spans) {
-        *size = encode(tokenizer, span, |ids| {
+        *size = encode(tokenizer, unknown, span, |ids| {
             ids::write(&mut to, ids, width).map_err(failed)
         })?;
     }

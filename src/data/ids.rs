@@ -38,6 +38,7 @@ impl Width {
 
 /// The ids of a text.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum TokenIds {
     /// In memory.
     Memory(Vec<u32>),
@@ -57,6 +58,7 @@ pub struct MappedIds {
 
 /// Ids to look at.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Ids<'a> {
     /// Ids in memory.
     Memory(&'a [u32]),
@@ -115,6 +117,18 @@ impl<'a> Ids<'a> {
         self.len() == 0
     }
 
+    /// The one at `index`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn get(self, index: usize) -> u32 {
+        match self {
+            Ids::Memory(ids) => ids[index],
+            Ids::Two(ids) => u16::from_le_bytes(ids[index]).into(),
+            Ids::Four(ids) => u32::from_le_bytes(ids[index]),
+        }
+    }
+
     /// Some of them.
     ///
     /// # Panics
@@ -152,13 +166,16 @@ impl<'a> Ids<'a> {
     }
 }
 
-/// The ids of a text, and how many of them stand for tokens that are not in the vocabulary.
+/// The ids of a text, and what of it is not in the vocabulary.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Part {
     /// The ids.
     pub ids: TokenIds,
     /// How many are `<unk>` because there is no other id for them.
     pub unknown: usize,
+    /// Characters that were left out.
+    pub skipped: usize,
 }
 
 impl Part {
@@ -173,13 +190,16 @@ impl Part {
     }
 }
 
-/// Ids of a text in a file, and how many of them are unknown.
+/// How many ids a text has, and what of it is not in the vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Size {
     /// Ids.
     pub ids: u64,
     /// Those of unknown tokens.
     pub unknown: usize,
+    /// Characters that were left out; never for a cache.
+    #[serde(skip)]
+    pub skipped: usize,
 }
 
 /// Texts whose ids lie one after the other in a file, from byte `begin` on.
@@ -195,6 +215,7 @@ pub fn parts(map: Arc<Mmap>, begin: usize, width: Width, sizes: [Size; 2]) -> [P
                 width,
             }),
             unknown: size.unknown,
+            skipped: size.skipped,
         }
     })
 }

@@ -16,14 +16,15 @@ mod subwords;
 mod tests;
 mod text;
 mod tokenizer;
+pub mod unseen;
 pub mod vocabulary;
-pub mod whole;
 pub mod windows;
 mod words;
 
 use std::ops::ControlFlow::Continue;
 use std::path::PathBuf;
 
+pub use encode::Unknown;
 pub use files::Files;
 pub use ids::{Ids, Part, TokenIds};
 pub use tokenizer::{Decoder, Tokenizer};
@@ -43,7 +44,7 @@ use text::Text;
 const LARGEST_IN_MEMORY: u64 = 64 << 20;
 
 /// Where a training text, and the text that it is validated on, come from, and what its tokens are.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Source {
     /// Files of the training text, or a folder: see [`Files::find`]. None for the embedded text.
     pub data: Vec<PathBuf>,
@@ -63,6 +64,7 @@ pub struct Source {
 
 /// Texts as token ids.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Corpus {
     /// The tokens.
     pub vocabulary: Tokenizer,
@@ -133,7 +135,7 @@ impl Corpus {
             }
             None => {
                 let (vocabulary, spans) = texts.vocabulary(source, given)?;
-                let parts = encode_parts(&vocabulary, spans, largest_in_memory)?;
+                let parts = encode_parts(&vocabulary, Unknown::Error, spans, largest_in_memory)?;
                 (vocabulary, parts)
             }
         };
@@ -153,25 +155,31 @@ impl Corpus {
 pub fn encode_files(vocabulary: &Tokenizer, paths: &[PathBuf]) -> Result<Part> {
     let text = Text::open(paths)?;
     text.require_content()?;
-    let spans = [(&text, 0..text.len()), (&text, 0..0)];
-    let [part, _] = encode_parts(vocabulary, spans, LARGEST_IN_MEMORY)?;
+    encode_part(vocabulary, Unknown::Error, (&text, 0..text.len()))
+}
+
+/// The ids of a single text.
+fn encode_part(vocabulary: &Tokenizer, unknown: Unknown, (text, range): Span) -> Result<Part> {
+    let spans = [(text, range), (text, 0..0)];
+    let [part, _] = encode_parts(vocabulary, unknown, spans, LARGEST_IN_MEMORY)?;
     Ok(part)
 }
 
 /// Ids in memory for texts of at most so many bytes, else in a temporary file.
 fn encode_parts(
     vocabulary: &Tokenizer,
+    unknown: Unknown,
     spans: [Span; 2],
     largest_in_memory: u64,
 ) -> Result<[Part; 2]> {
     let bytes: u64 = spans.iter().map(|(_, range)| range.end - range.start).sum();
     if bytes <= largest_in_memory {
-        let [train, valid] = spans.map(|span| encode::in_memory(vocabulary, span));
+        let [train, valid] = spans.map(|span| encode::in_memory(vocabulary, unknown, span));
         return Ok([train?, valid?]);
     }
     let file = scratch::file()?;
     let width = Width::of(vocabulary.len());
-    let sizes = encode::into_file(vocabulary, spans, &file, width, &scratch::failed)?;
+    let sizes = encode::into_file(vocabulary, unknown, spans, &file, width, &scratch::failed)?;
     let map = ids::map(&file).map_err(scratch::failed)?;
     Ok(ids::parts(map, 0, width, sizes))
 }

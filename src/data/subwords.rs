@@ -290,7 +290,7 @@ mod tests {
         let text = lines + &"no end of line ".repeat(100_000);
         let whole = tokenizer.encode(&text).unwrap().0;
         assert!(text.starts_with(&decoded(&tokenizer, &whole[..1000])));
-        let mut encoder = tokenizer.encoder();
+        let mut encoder = tokenizer.encoder(crate::data::Unknown::Error);
         let mut ids = Vec::new();
         let characters: Vec<char> = text.chars().collect();
         for piece in characters.chunks(77_777) {

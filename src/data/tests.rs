@@ -339,3 +339,50 @@ fn an_id_that_was_changed_in_a_cache_is_found() {
     std::fs::write(&cache, &bytes).unwrap();
     Corpus::load(&source).unwrap();
 }
+
+#[test]
+fn a_text_to_predict_is_read_as_one_to_train_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = write(folder.path(), "text", "\u{feff}ab\ncé".repeat(2));
+    let tokenizer = Tokenizer::from(Vocabulary::of_characters("\nabc"));
+    let read = |path: &Path, unknown| unseen::Unseen::read(path, &tokenizer, unknown);
+    // The second mark is a character, as is é: both are unknown.
+    let skipped = read(&text, Unknown::Skip).unwrap();
+    assert_eq!(skipped.part.ids.view().to_vec(), [1, 2, 0, 3, 1, 2, 0, 3]);
+    assert_eq!((skipped.characters, skipped.part.skipped), (8, 3));
+    let error = read(&text, Unknown::Error).unwrap_err().to_string();
+    assert!(
+        error.contains("text holds \"é\" (byte 7)") && error.contains("--unknown skip"),
+        "{error}"
+    );
+    assert_eq!(unseen::prompt(&text).unwrap(), "ab\ncé\u{feff}ab\ncé");
+    for (name, bytes, hint) in [
+        ("latin-1", &b"ab\xe9"[..], "not UTF-8 text (byte 2)"),
+        ("empty", b"", "is empty"),
+    ] {
+        let path = write(folder.path(), name, bytes);
+        let error = read(&path, Unknown::Skip).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(hint), "{error}");
+    }
+    let latin = unseen::prompt(&folder.path().join("latin-1")).unwrap_err();
+    assert!(latin.to_string().contains("(byte 2)"), "{latin}");
+    assert_eq!(unseen::prompt(&folder.path().join("empty")).unwrap(), "");
+}
+
+#[test]
+fn the_validation_part_is_read_again_to_be_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = write(folder.path(), "text", "a b\na c\n");
+    let mut source = source(&[&text], Level::Word);
+    let words = Corpus::load(&source).unwrap().vocabulary;
+    let read = |source: &Source| unseen::Unseen::validation(source, &words, Unknown::Error);
+    assert!(read(&source).unwrap().is_none());
+    source.valid_fraction = 0.5;
+    let valid = read(&source).unwrap().unwrap();
+    let trained_on = Corpus::load(&source).unwrap().valid;
+    assert_eq!((valid.characters, valid.part.len()), (4, trained_on.len()));
+    source.valid_fraction = 0.0;
+    source.valid = Some(write(folder.path(), "valid", "c x"));
+    let valid = read(&source).unwrap().unwrap();
+    assert_eq!((valid.characters, valid.part.unknown), (3, 1));
+}

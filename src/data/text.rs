@@ -3,6 +3,7 @@
 //! Line ends are kept as they are, `\r\n` too. A byte-order mark at a file's beginning is not part of
 //! the text.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -18,6 +19,8 @@ use crate::error::{Error, Result};
 /// Bytes that are read at once.
 const CHUNK: usize = 1 << 20;
 const BYTE_ORDER_MARK: char = '\u{feff}';
+/// Stands for the path of the standard input.
+pub const STANDARD_INPUT: &str = "the standard input";
 
 /// Files that are read one after the other as one text. Nothing is put between them.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ enum Content {
     },
     /// What came out of a pipe, in a file that has no name.
     Copied(File),
-    Embedded(&'static [u8]),
+    Bytes(Cow<'static, [u8]>),
 }
 
 /// A piece of a text, of whole characters.
@@ -74,13 +77,34 @@ impl Text {
 
     /// A text that is part of the program; `name` stands for its path.
     pub fn embedded(name: &str, text: &'static str) -> Self {
-        Text {
-            files: vec![TextFile {
-                path: name.into(),
-                len: text.len() as u64,
-                content: Content::Embedded(text.as_bytes()),
-            }],
-        }
+        Text::of_bytes(name.as_ref(), text.as_bytes().into())
+    }
+
+    /// A text in memory; `name` stands for its path.
+    pub fn of_bytes(name: &Path, bytes: Cow<'static, [u8]>) -> Self {
+        Text::of_file(TextFile {
+            path: name.to_owned(),
+            len: bytes.len() as u64,
+            content: Content::Bytes(bytes),
+        })
+    }
+
+    /// All that comes from the standard input, by way of a temporary file.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Scratch`].
+    pub fn standard_input() -> Result<Self> {
+        let path = Path::new(STANDARD_INPUT);
+        let (file, len) = copy(std::io::stdin().lock(), path)?;
+        Ok(Text::of_file(TextFile {
+            path: path.to_owned(),
+            len,
+            content: Content::Copied(file),
+        }))
+    }
+
+    fn of_file(file: TextFile) -> Self {
+        Text { files: vec![file] }
     }
 
     /// Bytes of all files.
@@ -184,7 +208,7 @@ impl TextFile {
         let opened = match &self.content {
             Content::Named { .. } => File::open(&self.path).and_then(seek).map(Opened::File),
             Content::Copied(file) => file.try_clone().and_then(seek).map(Opened::File),
-            Content::Embedded(bytes) => Ok(Opened::Bytes(&bytes[start as usize..])),
+            Content::Bytes(bytes) => Ok(Opened::Bytes(&bytes[start as usize..])),
         };
         let opened = opened.map_err(Error::read(&self.path))?;
         self.require_unchanged(&opened)?;
@@ -259,7 +283,7 @@ impl TextFile {
 }
 
 /// Copies all that comes out of `from`.
-fn copy(mut from: File, path: &Path) -> Result<(File, u64)> {
+fn copy(mut from: impl Read, path: &Path) -> Result<(File, u64)> {
     let mut to = scratch::file()?;
     let mut buffer = vec![0; CHUNK];
     let mut len = 0;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::encode::Encoder;
+use super::encode::{Encoder, Unknown};
 #[cfg(feature = "tokenizers")]
 use super::subwords::{Subwords, TextStream};
 use super::vocabulary::{Level, UNKNOWN, Vocabulary};
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// A vocabulary of characters or words or, with the feature `tokenizers`, a tokenizer of any kind
 /// that Hugging Face's library knows.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Tokenizer {
     /// Characters or words.
     Vocabulary(Vocabulary),
@@ -128,9 +129,9 @@ impl Tokenizer {
     }
 
     /// Begins to encode a text.
-    pub(super) fn encoder(&self) -> Encoder<'_> {
+    pub(super) fn encoder(&self, unknown: Unknown) -> Encoder<'_> {
         match self {
-            Tokenizer::Vocabulary(vocabulary) => Encoder::new(vocabulary),
+            Tokenizer::Vocabulary(vocabulary) => Encoder::new(vocabulary, unknown),
             #[cfg(feature = "tokenizers")]
             Tokenizer::Subwords(subwords) => Encoder::subwords(subwords.pieces(), subwords.len()),
         }
@@ -141,13 +142,27 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::UnknownToken`] for such a token where there is no `<unk>`.
     pub fn encode(&self, prompt: &str) -> Result<(Vec<u32>, usize)> {
-        let mut encoder = self.encoder();
+        let (ids, words, _) = self.encode_prompt(prompt, Unknown::Error)?;
+        Ok((ids, words))
+    }
+
+    /// The ids of a prompt, how many of its tokens are not in the vocabulary, and how many characters
+    /// were left out.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] for such a token where there is no `<unk>`, unless it is to be left out.
+    pub fn encode_prompt(
+        &self,
+        prompt: &str,
+        unknown: Unknown,
+    ) -> Result<(Vec<u32>, usize, usize)> {
+        let mut encoder = self.encoder(unknown);
         let mut ids = Vec::new();
         encoder
             .push(prompt, 0, &mut ids)
             .and_then(|()| encoder.finish(&mut ids))
             .map_err(|failure| failure.in_prompt(prompt))?;
-        Ok((ids, encoder.unknown()))
+        Ok((ids, encoder.unknown(), encoder.skipped()))
     }
 
     /// Begins to turn ids into running text.
@@ -162,6 +177,7 @@ impl Tokenizer {
 
 /// Turns ids into text, one after the other.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Decoder<'a> {
     /// Each id has a text of its own.
     Vocabulary(&'a Vocabulary),

@@ -153,6 +153,30 @@ pub struct Adam {
     pub decoupled: bool,
 }
 
+/// μ = 0.9, and no more.
+impl Default for Momentum {
+    fn default() -> Self {
+        Momentum {
+            momentum: 0.9,
+            weight_decay: 0.0,
+            nesterov: false,
+        }
+    }
+}
+
+/// Adam as it was published (Kingma & Ba 2015), without weight decay.
+impl Default for Adam {
+    fn default() -> Self {
+        Adam {
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decoupled: false,
+        }
+    }
+}
+
 impl Adam {
     /// Weight decay through the gradient, and by itself; one of the two is 0.
     pub(crate) fn decays(&self) -> (f64, f64) {
@@ -177,6 +201,17 @@ pub struct Choice {
     /// Of those, only the first in rank are kept whose probabilities add up to this share of the
     /// sum over all that `top_k` keeps, and one at least; 1 keeps all (Holtzman et al. 2020).
     pub top_p: f32,
+}
+
+/// Tokens as likely as the model says.
+impl Default for Choice {
+    fn default() -> Self {
+        Choice {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+        }
+    }
 }
 
 impl Choice {
