@@ -26,6 +26,7 @@ const EMBEDDED_VALID_FRACTION: f64 = 0.1;
 /// How gradients change weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OptimizerChoice {
     /// Stochastic gradient descent.
     #[default]
@@ -41,6 +42,7 @@ pub enum OptimizerChoice {
 /// The value of `--on-nan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OnNan {
     /// Stop.
     #[default]
@@ -52,6 +54,7 @@ pub enum OnNan {
 /// The value of `--on-save-error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OnSaveError {
     /// Stop.
     #[default]
@@ -63,6 +66,7 @@ pub enum OnSaveError {
 /// The value of `--on-device-lost`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OnDeviceLost {
     /// Stop.
     #[default]
@@ -179,11 +183,11 @@ pub struct Config {
     #[arg(
         allow_negative_numbers = true,
         long,
+        value_name = "RATE",
         default_value_t = 0.5,
         default_value_ifs = [
             ("optimizer", "momentum", "0.05"),
             ("optimizer", "adam", "0.002"),
-        value_name = "RATE",
             ("optimizer", "adamw", "0.002"),
         ],
         help_heading = "Training"
@@ -531,21 +535,25 @@ impl Config {
     /// How gradients change weights.
     pub fn rule(&self) -> Rule {
         let adam = |decoupled, weight_decay| {
+            let default = Adam::default();
             Rule::Adam(Adam {
-                beta1: self.beta1.unwrap_or(0.9),
-                beta2: self.beta2.unwrap_or(0.999),
-                eps: self.eps.unwrap_or(1e-8),
+                beta1: self.beta1.unwrap_or(default.beta1),
+                beta2: self.beta2.unwrap_or(default.beta2),
+                eps: self.eps.unwrap_or(default.eps),
                 weight_decay: self.weight_decay.unwrap_or(weight_decay),
                 decoupled,
             })
         };
         match self.optimizer {
             OptimizerChoice::Sgd => Rule::Sgd,
-            OptimizerChoice::Momentum => Rule::Momentum(Momentum {
-                momentum: self.momentum.unwrap_or(0.9),
-                weight_decay: self.weight_decay.unwrap_or(0.0),
-                nesterov: self.nesterov,
-            }),
+            OptimizerChoice::Momentum => {
+                let default = Momentum::default();
+                Rule::Momentum(Momentum {
+                    momentum: self.momentum.unwrap_or(default.momentum),
+                    weight_decay: self.weight_decay.unwrap_or(default.weight_decay),
+                    nesterov: self.nesterov,
+                })
+            }
             OptimizerChoice::Adam => adam(false, 0.0),
             OptimizerChoice::Adamw => adam(true, 0.01),
         }

@@ -19,7 +19,8 @@ use crate::run;
 use crate::train::{self, Best};
 
 /// What was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// The checkpoint, or the file, that is described.
     pub path: PathBuf,
@@ -39,7 +40,8 @@ pub struct Report {
 }
 
 /// Where training stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Training {
     /// Steps done.
     pub step: u64,
@@ -54,7 +56,8 @@ pub struct Training {
 }
 
 /// The sizes of a model, and the memory that its training takes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Model {
     /// The sizes.
     #[serde(flatten)]
@@ -69,7 +72,8 @@ pub struct Model {
 }
 
 /// A tensor in numbers: of its finite elements, but for the counts.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Tensor {
     /// The file that it is in.
     pub file: String,
@@ -87,7 +91,8 @@ pub struct Tensor {
 }
 
 /// The elements of a tensor in numbers.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Values {
     /// The smallest; none if no element is finite.
     pub min: Option<f64>,
@@ -104,7 +109,8 @@ pub struct Values {
 }
 
 /// A file of a checkpoint, compared with the manifest.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct FileState {
     /// The file.
     pub path: PathBuf,

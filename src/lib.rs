@@ -58,3 +58,25 @@ pub mod schedule;
 pub mod train;
 
 pub use error::{Error, Result};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_sent<T: Send + 'static>() {}
+    fn is_shared<T: Send + Sync + 'static>() {}
+
+    /// (That this compiles is the test.)
+    #[test]
+    fn what_people_hold_can_go_to_other_threads() {
+        is_shared::<Error>();
+        is_shared::<config::Config>();
+        is_shared::<checkpoint::Checkpoint>();
+        is_shared::<data::Corpus>();
+        is_shared::<device::Cpu<f32>>();
+        is_shared::<model::RnnLm<device::Cpu<f64>>>();
+        is_sent::<device::Gpu>();
+        is_sent::<model::RnnLm<device::Gpu>>();
+        is_sent::<optimizer::Optimizer<device::Gpu>>();
+    }
+}

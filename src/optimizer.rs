@@ -7,6 +7,7 @@ use crate::ops::{Adam, Momentum, Ops, Write, norm_partials};
 
 /// How gradients change weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Rule {
     /// Stochastic gradient descent: [`Ops::sgd`].
     Sgd,

@@ -58,6 +58,7 @@ pub struct Run {
 
 /// How a run ended, or stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Summary {
     /// [`FINISHED`], [`STOPPED_EARLY`], "interrupted" or "diverged".
     pub outcome: &'static str,
@@ -305,8 +306,8 @@ impl Run {
             steps: u64,
             epochs: usize,
         }
-        // One that is not there, or damaged, is written again.
         let path = self.path.join(SUMMARY);
+        // One that is not there, or damaged, is written again.
         if source::metadata(&path)?.is_none() {
             return Ok(false);
         }

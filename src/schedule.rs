@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The value of `--lr-schedule`: how the learning rate goes on from `--lr`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LrSchedule {
     /// It stays.
     #[default]
@@ -20,6 +21,7 @@ pub enum LrSchedule {
 
 /// A schedule's shape, with its settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Shape {
     /// The rate stays.
     Constant,

@@ -76,6 +76,7 @@ const HIDDEN: &str = "hidden";
 /// What training has to tell. A line of `metrics.jsonl` each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Event {
     /// Some steps are done.
     Steps {
@@ -158,6 +159,7 @@ pub enum Advance {
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Best {
     /// The step that it was reached at.
     pub step: u64,
@@ -197,6 +199,7 @@ fn updates(config: &Config, windows: usize) -> u64 {
 /// Where training stands, apart from tensors.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Progress {
     /// Steps done.
     pub step: u64,

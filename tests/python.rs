@@ -425,7 +425,6 @@ fn scalars(run: &Path) -> BTreeMap<&'static str, Vec<(u64, f32)>> {
                 add("gradient_norm", step, gradient_norm.expect("a norm"));
                 add("tokens_per_second", step, tokens_per_second);
             }
-            Event::Rollback { .. } => panic!("nothing explodes here"),
             Event::Evaluation { valid_loss, .. } => add("loss/validation", step, valid_loss),
             Event::Epoch {
                 loss, valid_loss, ..
@@ -433,6 +432,7 @@ fn scalars(run: &Path) -> BTreeMap<&'static str, Vec<(u64, f32)>> {
                 add("loss/epoch", step, loss);
                 add("loss/validation", step, valid_loss.expect("a loss"));
             }
+            other => panic!("{other:?} does not happen here"),
         }
     }
     scalars

@@ -484,6 +484,7 @@ fn wrong_settings(right: Rule) -> Vec<Rule> {
             }
             all.into_iter().map(Rule::Adam).collect()
         }
+        other => panic!("{other:?} has no fixture"),
     }
 }
 

@@ -37,7 +37,8 @@ pub const BASE: ModelSize = ModelSize {
 };
 
 /// Growth along one size.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Growth {
     /// The size that is doubled: "N", "T", "H" or "V".
     pub along: &'static str,
@@ -52,7 +53,8 @@ pub struct Growth {
 }
 
 /// A training step at one size.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Point {
     /// The value of the size that is doubled.
     pub value: usize,

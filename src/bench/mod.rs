@@ -50,7 +50,8 @@ impl Timing {
 }
 
 /// What was measured. Times are medians, ceilings the best of some repetitions.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// The device in words.
     pub device: String,
@@ -82,7 +83,8 @@ pub struct Report {
 }
 
 /// What an op at one size takes of a step.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct OpTime {
     /// The op.
     pub op: &'static str,

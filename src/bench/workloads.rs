@@ -3,7 +3,8 @@
 use crate::model::ModelSize;
 
 /// A model and the windows it is trained on, by name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Workload {
     /// What `bptt bench --workload` calls it.
     pub name: &'static str,

@@ -11,6 +11,7 @@ pub const EMBEDDED: &str = "the embedded text, The Keeper of Grey Holm";
 
 /// The files of each text.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Files {
     /// What is trained on, one text in this order; the embedded text if there are none.
     pub train: Vec<PathBuf>,

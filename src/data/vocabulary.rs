@@ -19,6 +19,7 @@ pub const END_OF_LINE: &str = "<eos>";
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Level {
     /// A character (a Unicode scalar value).
     #[default]

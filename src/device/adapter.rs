@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// The value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[non_exhaustive]
 pub enum DeviceChoice {
     /// A hardware GPU if there is one, else the CPU.
     #[default]
@@ -73,6 +74,7 @@ impl TryFrom<String> for DeviceChoice {
 /// The value of `--limits`: what of a GPU is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LimitsChoice {
     /// All that it has.
     #[default]
@@ -135,6 +137,7 @@ pub fn describe(info: &wgpu::AdapterInfo) -> String {
 
 /// What `auto` and friends came to.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Chosen {
     /// The CPU path, and why.
     Cpu(&'static str),

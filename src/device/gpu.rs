@@ -47,6 +47,7 @@ pub const SCRATCH: usize = 1 << 19;
 
 /// What of an adapter is used.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GpuSettings {
     /// Its limits, or lower ones.
     pub limits: wgpu::Limits,

@@ -86,6 +86,7 @@ impl Element for f64 {
 /// What a tensor is for: the memory plan sums sizes by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Purpose {
     /// Parameters of the model.
     Weights,

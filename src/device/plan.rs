@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 /// Bytes by purpose, and the largest single tensor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct MemoryPlan {
     /// Bytes of all tensors of a purpose.
     pub bytes: BTreeMap<Purpose, u64>,

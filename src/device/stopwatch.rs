@@ -10,6 +10,7 @@ use crate::ops::Ops;
 /// What the time of an op is told by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Clock {
     /// The host's clock: an op is done when its call returns.
     Wall,

@@ -39,6 +39,7 @@ impl Work {
 
 /// What the dispatches since a device was opened come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Recorded {
     /// Dispatches.
     pub dispatches: u64,

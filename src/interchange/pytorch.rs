@@ -39,7 +39,8 @@ impl FromStr for Rename {
 }
 
 /// Weights of a file, and their sizes.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Imported {
     /// The weights.
     pub weights: Weights,

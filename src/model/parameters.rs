@@ -9,6 +9,7 @@ use crate::model::ModelSize;
 
 /// How a parameter begins. Every choice has mean zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Init {
     /// All zeros, as for biases.
     Zeros,

@@ -23,7 +23,8 @@
 use serde::Serialize;
 
 /// The result of an op's cases by one variant, or of a part of the training check.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct OpReport {
     /// The op, or "training: …".
     pub op: String,
@@ -129,7 +130,8 @@ fn ulp_distance(a: f32, b: f32) -> u64 {
 }
 
 /// A whole parity run on one device.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// The adapter's name.
     pub adapter: String,

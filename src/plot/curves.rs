@@ -7,6 +7,7 @@ pub type Curve = Vec<(f64, f64)>;
 
 /// The curves of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Curves {
     /// The loss of every logged interval, or of every epoch where that is finer.
     pub train: Curve,

@@ -4,6 +4,7 @@ use super::Gpu;
 
 /// What is to go wrong, counted from the moment that it is injected; 0 is the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The allocation of this number finds no memory left.
     OutOfMemory(u64),
