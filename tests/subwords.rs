@@ -55,10 +55,13 @@ fn byte_pairs(text: &str, merges: usize) -> Value {
         '\n' => "Ċ".to_owned(),
         c => c.to_string(),
     };
-    let mut words: Vec<Vec<String>> = text
-        .split_inclusive(|c: char| !c.is_alphabetic())
-        .map(|word| word.chars().map(printable).collect())
-        .collect();
+    let mut words: Vec<Vec<String>> = vec![Vec::new()];
+    for c in text.chars() {
+        if !c.is_alphabetic() {
+            words.push(Vec::new());
+        }
+        words.last_mut().unwrap().push(printable(c));
+    }
     let mut vocab: Vec<String> = words.concat();
     vocab.sort();
     vocab.dedup();
