@@ -281,6 +281,7 @@ mod tests {
             hidden: 60,
             batch: 20,
             time_steps: 35,
+            biases: 1,
         };
         let need = need(size);
         let bytes = |knob, value| need.with(knob, value).plan().unwrap().total();
@@ -308,6 +309,7 @@ mod tests {
             hidden: 1,
             batch: 1 << 16,
             time_steps: 1 << 16,
+            biases: 1,
         });
         let begin = Instant::now();
         let none = room(1000).largest(&need, "vocab-size", 1 << 28).unwrap();

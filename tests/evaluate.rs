@@ -256,7 +256,7 @@ fn error_of_steps<O: Ops<Elem = f32>>(ops: &mut O, decay: f64, lambda: f64) -> f
     };
     let mut learner = Learner::new(ops, &model, dynamic).unwrap();
     let values = |ops: &mut O, model: &RnnLm<O>| {
-        let parameters = model.parameters().into_iter();
+        let parameters = model.parameters();
         let of = |t: &O::Tensor, ops: &mut O| ops.read(t).unwrap();
         let both = parameters.map(|p| (of(&p.value, ops), of(&p.gradient, ops)));
         let (values, gradients): (Vec<_>, Vec<_>) = both.unzip();

@@ -49,7 +49,7 @@ impl<D: Device> Learner<D> {
     pub fn new(device: &mut D, model: &RnnLm<D>, dynamic: Dynamic) -> Result<Self> {
         let mut optimizer = Optimizer::sgd(device, model, dynamic.max_norm)?;
         optimizer.set_rate(device, dynamic.rate)?;
-        let shapes = model.parameters().map(|p| (p.name, p.shape));
+        let shapes: Vec<_> = model.parameters().map(|p| (p.name, p.shape)).collect();
         let mut like_parameters = || device.alloc_group(Purpose::Optimizer, &shapes);
         let anchor = match dynamic.decay {
             0.0 => None,
@@ -84,7 +84,7 @@ impl<O: Ops> Learner<O> {
 impl<O: Ops> Anchor<O> {
     /// pull = λ·θ₀ − λ·θ, before θ changes.
     fn measure(&mut self, ops: &mut O, model: &RnnLm<O>) -> Result<()> {
-        let weights = model.parameters().map(|p| &p.value);
+        let weights: Vec<_> = model.parameters().map(|p| &p.value).collect();
         let mut trained: Vec<_> = self.trained.iter_mut().collect();
         if !self.is_set {
             ops.accumulate(&mut trained, &weights, 1.0, Write::Overwrite)?;
@@ -98,7 +98,7 @@ impl<O: Ops> Anchor<O> {
 
     /// θ += pull.
     fn apply(&self, ops: &mut O, model: &mut RnnLm<O>) -> Result<()> {
-        let mut weights = model.parameters_mut().map(|p| &mut p.value);
+        let mut weights: Vec<_> = model.parameters_mut().map(|p| &mut p.value).collect();
         let pull: Vec<_> = self.pull.iter().collect();
         ops.accumulate(&mut weights, &pull, 1.0, Write::Accumulate)
     }
