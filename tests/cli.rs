@@ -399,11 +399,25 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
         "parameters",
         "steps:",
         "MFLOP a token",
-        "device: the CPU (asked for)",
+        "device: CPU (f32",
+        "(asked for)",
     ] {
         assert!(plan.contains(word), "{word} is missing in {plan}");
     }
     assert!(listing(folder.path()).is_empty());
+}
+
+/// As the run itself would: Wh is larger than what every GPU can bind at once.
+#[test]
+fn a_dry_run_refuses_what_does_not_fit() {
+    if skips::gpu_is_skipped() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let large = ["train", "--dry-run", "--nhid", "8000"];
+    let place = ["--device", "gpu", "--limits", "default"];
+    let arguments = [&large[..], &place].concat();
+    fails(folder.path(), &arguments, 1, "--nhid");
 }
 
 #[test]

@@ -611,13 +611,13 @@ fn other_files_that_do_not_fit_are_named() {
             "File too large",
         ),
     ];
-    let program = limited(300);
+    // Temporary files are in the folder, too.
+    let (program, tmpdir) = (limited(300), format!("TMPDIR={}", folder.display()));
+    let program = [&["env", &tmpdir][..], &words(&program)].concat();
     for (arguments, hint) in cases {
         let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
-        fails(&disks.by(&words(&program), &arguments), folder, hint);
+        fails(&disks.by(&program, &arguments), folder, hint);
     }
-    let tmpdir = format!("TMPDIR={}", folder.display());
-    let program = [&["env", &tmpdir][..], &words(&program)].concat();
     let arguments = [&train[..], &["long.txt"]].concat();
     let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
     fails(&disks.by(&program, &arguments), folder, "set TMPDIR");

@@ -5,7 +5,7 @@ mod common;
 use bptt::device::adapter::adapters;
 use bptt::device::stopwatch::{Clock, Stopwatch};
 use bptt::device::work::LONGEST;
-use bptt::device::{Device, Gpu, GpuSettings, Purpose};
+use bptt::device::{Cpu, Device, Gpu, GpuSettings, Purpose};
 use bptt::error::{Error, Result};
 use bptt::fit::{Need, Room, Use};
 use bptt::model::{Init, ModelSize, RnnLm};
@@ -488,4 +488,46 @@ fn what_a_gpu_s_limits_refuse_is_refused_before_anything_is_allocated() {
     let error = room.check(&training(larger)).unwrap_err().to_string();
     eprintln!("{error}");
     assert!(error.contains("--batch-size 128"), "{error}");
+}
+
+/// The mean losses of three windows, with a step of gradient descent between them.
+fn losses<O: Ops<Elem = f32>>(ops: &mut O, size: ModelSize) -> Vec<f64> {
+    let mut model = RnnLm::new(ops, size, true).unwrap();
+    model.init(ops, 1).unwrap();
+    let mut optimizer = Optimizer::new(ops, &model, Rule::Sgd, None).unwrap();
+    optimizer.set_rate(ops, 0.1).unwrap();
+    let tokens: Vec<u32> = (0..=size.rows() as u32).map(|i| i * 9973).collect();
+    let step = |_| {
+        model
+            .forward(ops, &tokens[..size.rows()], &tokens[1..])
+            .unwrap();
+        model.backward(ops).unwrap();
+        optimizer.step(ops, &mut model).unwrap();
+        model.take_loss_sum(ops).unwrap()
+    };
+    (0..3).map(step).collect()
+}
+
+/// Wa has 134 MB, WebGPU's default binding 134,217,728 bytes: it is two buffers.
+#[test]
+fn a_parameter_beyond_the_default_binding_trains_as_on_the_cpu() {
+    let Some(mut gpu) = opened(|_| {}) else {
+        return;
+    };
+    let size = ModelSize {
+        vocab: 32_800,
+        embedding: 8,
+        hidden: 1024,
+        batch: 1,
+        time_steps: 3,
+        biases: 1,
+    };
+    let bytes = 4 * (size.vocab * size.hidden) as u64;
+    assert!(bytes > gpu.limits().max_storage_buffer_binding_size);
+    let (found, expected) = (losses(&mut gpu, size), losses(&mut Cpu::<f32>::new(), size));
+    assert!(expected[2] < expected[0] - 0.1, "{expected:?}");
+    for (found, expected) in found.iter().zip(&expected) {
+        // Some thousand roundings of 6e-8, which add up as a random walk does.
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
 }

@@ -316,7 +316,8 @@ fn bench_takes_a_workload_by_name_and_single_sizes_over_it() {
     );
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let sizes = serde_json::json!(
-        {"vocab": 418, "embedding": 100, "hidden": 24, "batch": 10, "time_steps": 5});
+        {"vocab": 418, "embedding": 100, "hidden": 24, "batch": 10, "time_steps": 5,
+        "biases": 1});
     assert_eq!(report["size"], sizes);
     assert_eq!(report["clock"], "wall");
     assert!(report["memory"]["bytes"]["weights"].as_u64().unwrap() > 0);

@@ -49,17 +49,9 @@ pub fn on_opened<J: Job>(
     mut job: J,
     open: Open,
 ) -> Result<J::Output> {
-    let (adapter, why) = match adapter::choose(&place.device)? {
-        Chosen::Cpu(why) => {
-            let mut cpu = Cpu::<f32>::new();
-            announce(&cpu.describe(), why);
-            check(need, || room_of_host(cpu.describe()))?;
-            return job.run(&mut cpu);
-        }
-        Chosen::Gpu(adapter, why) => (adapter, why),
+    let Some(adapter) = choose(place, need)? else {
+        return job.run(&mut Cpu::<f32>::new());
     };
-    announce(&describe(&adapter.get_info()), why);
-    check(need, || room_of(&adapter, place.limits))?;
     loop {
         let mut gpu = open(&adapter, place.limits.settings(&adapter))?;
         let done = job.run(&mut gpu);
@@ -69,6 +61,23 @@ pub fn on_opened<J: Job>(
         match done {
             Err(error @ Error::DeviceLost { .. }) if job.goes_on(&error) => {}
             done => return done,
+        }
+    }
+}
+
+/// The GPU of `place`, or none for the CPU. Says which and why, and refuses what does not fit.
+pub fn choose(place: &Place, need: Option<&Need>) -> Result<Option<wgpu::Adapter>> {
+    match adapter::choose(&place.device)? {
+        Chosen::Cpu(why) => {
+            let cpu = Cpu::<f32>::new().describe();
+            announce(&cpu, why);
+            check(need, || room_of_host(cpu))?;
+            Ok(None)
+        }
+        Chosen::Gpu(adapter, why) => {
+            announce(&describe(&adapter.get_info()), why);
+            check(need, || room_of(&adapter, place.limits))?;
+            Ok(Some(*adapter))
         }
     }
 }

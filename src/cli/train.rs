@@ -7,7 +7,7 @@ use clap::ArgMatches;
 
 use super::initial::Initial;
 use super::interrupts::Interrupts;
-use super::on_device::{Open, Place, on_opened};
+use super::on_device::{Open, Place, choose, on_opened};
 use super::profile;
 use super::session::{Beginning, Retries, Session};
 use super::settings;
@@ -15,8 +15,8 @@ use super::terminal::note;
 use crate::checkpoint::{Checkpoint, NewFolder, VOCABULARY};
 use crate::config::Config;
 use crate::data::{Corpus, Level, scratch};
+use crate::device::MemoryPlan;
 use crate::device::plan::mebibytes;
-use crate::device::{MemoryPlan, adapter};
 use crate::error::{Error, Result};
 use crate::fit::{Need, Use};
 use crate::run::{self, Run};
@@ -74,10 +74,11 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<Ex
         }
         initial.check_sizes(&config)?;
     }
-    let Some(corpus) = planned(&config, initial.as_ref(), arguments.dry_run)? else {
-        return Ok(ExitCode::SUCCESS);
-    };
+    let corpus = planned(&config, initial.as_ref())?;
     let need = need(&config, &corpus, changeable(&config));
+    if arguments.dry_run {
+        return fits(&config, &need);
+    }
     train(
         &config,
         &corpus,
@@ -120,9 +121,11 @@ fn resume(
             "{path} is gone; --token-cache {path} keeps the tokens again"
         ));
     }
-    let Some(corpus) = planned(&config, None, arguments.dry_run)? else {
-        return Ok(ExitCode::SUCCESS);
-    };
+    let corpus = planned(&config, None)?;
+    let need = need(&config, &corpus, &[]);
+    if arguments.dry_run {
+        return fits(&config, &need);
+    }
     if let Some(State { progress, .. }) = &checkpoint.state {
         note(&format!(
             "resumed at step {} from {}",
@@ -131,14 +134,13 @@ fn resume(
         ));
     }
     checkpoint.config = config.clone();
-    let need = need(&config, &corpus, &[]);
     train(&config, &corpus, &need, (arguments.profile, open), |_| {
         Ok(Beginning::Resumed(run, Box::new(checkpoint)))
     })
 }
 
-/// The text, once the plan has been printed; none for a dry run.
-fn planned(config: &Config, initial: Option<&Initial>, dry_run: bool) -> Result<Option<Corpus>> {
+/// The text, once the plan has been printed.
+fn planned(config: &Config, initial: Option<&Initial>) -> Result<Corpus> {
     config.check()?;
     let corpus = Corpus::load(&config.source())?;
     if let Some(initial) = initial {
@@ -147,11 +149,20 @@ fn planned(config: &Config, initial: Option<&Initial>, dry_run: bool) -> Result<
     let (windows, _) = corpus.windows(config.batch_size, config.bptt)?;
     let plan = crate::train::plan(config, corpus.vocabulary.len())?;
     print_plan(config, &corpus, windows.count(), &plan);
-    if dry_run {
-        note(&format!("device: {}", adapter::choose(&config.device)?));
-        return Ok(None);
+    Ok(corpus)
+}
+
+/// The end of a dry run: on which device, and that it fits there.
+fn fits(config: &Config, need: &Need) -> Result<ExitCode> {
+    choose(&place(config), Some(need))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn place(config: &Config) -> Place {
+    Place {
+        device: config.device.clone(),
+        limits: config.limits,
     }
-    Ok(Some(corpus))
 }
 
 fn train(
@@ -171,11 +182,7 @@ fn train(
         run: None,
         retries: Retries::default(),
     };
-    let place = Place {
-        device: config.device.clone(),
-        limits: config.limits,
-    };
-    on_opened(&place, Some(need), session, open)
+    on_opened(&place(config), Some(need), session, open)
 }
 
 /// What has to fit; `knobs` are the sizes that could be others.

@@ -145,15 +145,6 @@ pub enum Chosen {
     Gpu(Box<wgpu::Adapter>, &'static str),
 }
 
-impl std::fmt::Display for Chosen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Chosen::Cpu(why) => write!(f, "the CPU ({why})"),
-            Chosen::Gpu(adapter, why) => write!(f, "{} ({why})", describe(&adapter.get_info())),
-        }
-    }
-}
-
 /// Finds the device that `choice` names.
 ///
 /// # Errors
