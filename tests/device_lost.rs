@@ -160,6 +160,22 @@ fn check_kept(run: &Path, whole: &Path) -> Result<usize, String> {
     Ok(checkpoints.len())
 }
 
+/// A run into `out` that loses nothing.
+fn run_whole(folder: &Path, out: &str) -> PathBuf {
+    let (ended, _, run) = run_train(folder, out, &[], |_| None);
+    ended.unwrap();
+    run
+}
+
+/// A run into `out` that ends, behind its first checkpoint, with the device: it is not opened again.
+fn run_stopped(folder: &Path, out: &str) -> PathBuf {
+    let at = |_| Some(Fault::LostAtDispatch(170));
+    let (ended, opened, run) = run_train(folder, out, &[], at);
+    assert!(is_loss(&ended.unwrap_err()));
+    assert_eq!(opened, 1);
+    run
+}
+
 /// What faults came to.
 #[derive(Debug, Default)]
 struct Tally {
@@ -181,8 +197,7 @@ fn every(
 ) -> Option<Tally> {
     drop(common::gpu()?);
     let folder = tempfile::tempdir().unwrap();
-    let (ended, _, whole) = run_train(folder.path(), "whole", &[], |_| None);
-    ended.unwrap();
+    let whole = run_whole(folder.path(), "whole");
     let expected = left(&whole);
     let mut tally = Tally::default();
     let mut is_over = false;
@@ -249,11 +264,8 @@ fn no_memory_at_any_allocation_of_a_resumed_run_harms_no_checkpoint() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (ended, _, whole) = run_train(folder.path(), "whole", &[], |_| None);
-    ended.unwrap();
-    let at = |_| Some(Fault::LostAtDispatch(170));
-    let (ended, _, run) = run_train(folder.path(), "run", &[], at);
-    assert!(is_loss(&ended.unwrap_err()));
+    let whole = run_whole(folder.path(), "whole");
+    let run = run_stopped(folder.path(), "run");
     let mut struck = 0;
     for number in 0.. {
         let Err(error) = resume(&run, |_| Some(Fault::OutOfMemory(number))) else {
@@ -305,11 +317,7 @@ fn a_checkpoint_that_is_harmed_is_noticed() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let [whole, run] = ["whole", "run"].map(|name| {
-        let (ended, _, run) = run_train(folder.path(), name, &[], |_| None);
-        ended.unwrap();
-        run
-    });
+    let [whole, run] = ["whole", "run"].map(|out| run_whole(folder.path(), out));
     let checkpoints = run::checkpoints(&run).unwrap();
     assert_eq!(check_kept(&run, &whole), Ok(checkpoints.len()));
     let weights = checkpoints[1].join("model.safetensors");
@@ -354,8 +362,7 @@ fn a_process_that_lost_its_device_ends_with_the_exit_code_3() {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     // Another process goes on from what it left.
     let run = folder.path().join("run");
-    let (ended, _, whole) = run_train(folder.path(), "whole", &[], |_| None);
-    ended.unwrap();
+    let whole = run_whole(folder.path(), "whole");
     assert!(check_kept(&run, &whole).is_ok_and(|kept| kept > 0));
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_bptt"))
         .args(["train", "--quiet", "--resume"])
@@ -422,12 +429,8 @@ fn without_a_retry_training_stops_and_can_be_resumed() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (ended, _, whole) = run_train(folder.path(), "whole", &[], |_| None);
-    ended.unwrap();
-    let at = |_| Some(Fault::LostAtDispatch(170));
-    let (ended, opened, run) = run_train(folder.path(), "stopped", &[], at);
-    assert!(is_loss(&ended.unwrap_err()));
-    assert_eq!(opened, 1);
+    let whole = run_whole(folder.path(), "whole");
+    let run = run_stopped(folder.path(), "stopped");
     // The last checkpoint is whole: its files are those of its list.
     let last = run::last_of(&run).unwrap();
     let step = Checkpoint::read(&last)

@@ -6,7 +6,7 @@
 #[path = "common/command.rs"]
 mod command;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -169,15 +169,20 @@ fn oldest(run: &Path) -> String {
     names.swap_remove(0)
 }
 
+/// Lets PyTorch make a model of the text's characters, as torch.safetensors and torch-tokenizer.json, if it
+/// can.
+fn has_model_of_pytorch(folder: &Path, text: &Path) -> bool {
+    let characters: BTreeSet<char> = fs::read_to_string(text).unwrap().chars().collect();
+    let characters: String = characters.into_iter().collect();
+    let out = folder.to_str().unwrap();
+    python("make_model.py", &[out, &characters], "").is_some()
+}
+
 #[test]
 fn we_get_pytorchs_loss_with_its_weights() {
     let folder = tempfile::tempdir().unwrap();
     let text = text_in(folder.path());
-    let characters: std::collections::BTreeSet<char> =
-        fs::read_to_string(&text).unwrap().chars().collect();
-    let characters: String = characters.into_iter().collect();
-    let out = folder.path().to_str().unwrap();
-    if python("make_model.py", &[out, &characters], "").is_none() {
+    if !has_model_of_pytorch(folder.path(), &text) {
         return;
     }
     let said = bptt(
@@ -234,11 +239,7 @@ const BOUND_OF_STEP: f32 = 1e-6;
 fn two_biases_are_trained_as_pytorch_trains_them() {
     let folder = tempfile::tempdir().unwrap();
     let text = text_in(folder.path());
-    let characters: std::collections::BTreeSet<char> =
-        fs::read_to_string(&text).unwrap().chars().collect();
-    let characters: String = characters.into_iter().collect();
-    let out = folder.path().to_str().unwrap();
-    if python("make_model.py", &[out, &characters], "").is_none() {
+    if !has_model_of_pytorch(folder.path(), &text) {
         return;
     }
     let weights = folder.path().join("torch.safetensors");
