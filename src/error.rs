@@ -103,7 +103,7 @@ pub enum Error {
 
     /// What does not fit the memory could not be put on the disk.
     #[error(
-        "cannot write a temporary file in {}: {source}; set TMPDIR to a folder with room for the tokens, or name a file with --token-cache",
+        "cannot write a temporary file in {}: {source}; set TMPDIR to a folder with room for the tokens, or have train keep them in a file with --token-cache",
         folder.display()
     )]
     Scratch {

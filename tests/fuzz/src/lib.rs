@@ -9,7 +9,16 @@
 //!     tests/fuzz/seeds/import -- -max_total_time=600 -rss_limit_mb=1024 -timeout=10
 //! ```
 //!
-//! What is found becomes a case of tests/broken.
+//! What is found becomes a case of tests/broken. tests/fuzz_seeds.rs runs the targets without libFuzzer.
+
+pub mod checkpoint;
+pub mod config;
+pub mod import;
+pub mod log;
+pub mod manifest;
+pub mod text;
+pub mod token_cache;
+pub mod tokenizer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,18 +56,21 @@ pub static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     folder.expect("a temporary folder").keep()
 });
 
-/// What it trains on.
+/// A text to train on.
+static TEXT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let text = FOLDER.join("text.txt");
+    fs::write(&text, "the lamp is lit\n".repeat(8)).expect("a text");
+    text
+});
+
+/// It, and its vocabulary.
 pub static CORPUS: LazyLock<Corpus> =
     LazyLock::new(|| Corpus::load(&config().source()).expect("a text"));
 
 /// The settings of the small run.
 pub fn config() -> Config {
-    let text = FOLDER.join("text.txt");
-    if !text.exists() {
-        fs::write(&text, "the lamp is lit\n".repeat(8)).expect("a text");
-    }
     Config {
-        data: vec![text],
+        data: vec![TEXT.clone()],
         valid_fraction: Some(0.25),
         emsize: 2,
         nhid: 3,
