@@ -601,15 +601,16 @@ fn parity_of_the_cpu_path_passes_and_reports_as_json() {
     assert!(ops.len() >= 16 && ops.iter().all(|op| op["failed"] == 0));
 }
 
-/// Sends a signal to a process.
+/// Sends a signal to a process, twice at once, as `timeout` does. A process that is gone takes none.
 #[cfg(unix)]
 fn send(signal: &str, process: u32) {
-    let kill = format!("kill -{signal} {process}");
-    let sent = Command::new("sh").args(["-c", &kill]).status();
-    assert!(sent.expect("a shell").success());
+    let kill = format!("kill -{signal} {process} {process}");
+    let sent = Command::new("sh").args(["-c", &kill]).output();
+    sent.expect("a shell");
 }
 
-/// Trains, and sends each signal after a line that begins so; the exit code and what was said then.
+/// Trains, and sends each signal after a line that begins so, a second one again and again; the exit code
+/// and what was said then.
 #[cfg(unix)]
 fn interrupted(
     folder: &Path,
@@ -628,6 +629,13 @@ fn interrupted(
         let found = log.find(|line| line.as_ref().is_ok_and(|l| l.starts_with(begin)));
         assert!(found.is_some(), "no line begins with {begin}");
         send(signal, child.id());
+    }
+    // What comes right after the first is not the second.
+    if let [_, .., (_, second)] = signals {
+        while child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            send(second, child.id());
+        }
     }
     let rest: Vec<String> = log.map_while(Result::ok).collect();
     (child.wait().unwrap().code(), rest)

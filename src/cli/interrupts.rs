@@ -1,9 +1,14 @@
 //! Ctrl-C and requests to terminate: the first asks training to stop, the second ends the process.
+//!
+//! One request may come as several signals within a moment: `timeout` sends its signal to the process and
+//! then to its group. So only what comes a moment later is the second.
 
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -12,6 +17,9 @@ use super::terminal::note;
 
 /// Exit codes as shells have them: 128 and the signal's number.
 const CODES: [(i32, u8); 2] = [(SIGINT, 130), (SIGTERM, 143)];
+
+/// Signals that come within this are one request.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// From now on a write beyond the bound on the size of files (ulimit -f) is an error, which can be
 /// told, and not the end of the process.
@@ -26,6 +34,8 @@ pub fn catch_file_size_limit() {
 #[derive(Debug, Default)]
 pub struct Interrupts {
     raised: Arc<AtomicBool>,
+    /// From a moment after the first signal on.
+    next_ends: Arc<AtomicBool>,
     code: Arc<AtomicUsize>,
 }
 
@@ -41,12 +51,22 @@ impl Interrupts {
 
     fn register(&self) -> io::Result<()> {
         for (signal, code) in CODES {
-            // Handlers run in this order: the flag is down when the first signal comes.
-            flag::register_conditional_shutdown(signal, i32::from(code), self.raised.clone())?;
+            flag::register_conditional_shutdown(signal, i32::from(code), self.next_ends.clone())?;
             flag::register_usize(signal, self.code.clone(), usize::from(code))?;
             flag::register(signal, self.raised.clone())?;
         }
-        Ok(())
+        let (raised, next_ends) = (self.raised.clone(), self.next_ends.clone());
+        let watch = move || {
+            while !raised.load(Ordering::Relaxed) {
+                thread::sleep(MOMENT);
+            }
+            thread::sleep(MOMENT);
+            next_ends.store(true, Ordering::Relaxed);
+        };
+        thread::Builder::new()
+            .name("interrupts".into())
+            .spawn(watch)
+            .map(drop)
     }
 
     /// Has a signal come?
