@@ -14,6 +14,8 @@
 // which one serves the neighbouring elements too.
 // Rows beyond the edge are clamped, columns beyond it read what follows; neither is stored.
 // Each c is summed in ascending k by one lane: the order is fixed.
+// Whether there is a bias, and whether C is added to, are switches, not has_bias and accumulate: what an
+// `if` leaves out is loaded all the same, with lanes masked.
 
 struct Params {
     m: u32,
@@ -42,7 +44,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>;
 
 const TILE: u32 = 8u; // rows and columns of a lane's tile of C
 override WORKGROUP_SIZE: u32 = 16u;
@@ -51,6 +53,10 @@ override A_ALONG_K: bool = true;
 override B_ALONG_N: bool = true;
 // Does every row of A and of B as stored begin at a multiple of four elements, and is k one?
 override ALIGNED: bool = false;
+// Does every row of C begin at a multiple of four elements, and is n one?
+override C_ALIGNED: bool = false;
+override HAS_BIAS: bool = true;
+override ACCUMULATE: bool = true;
 
 // Elements shift … shift + 3 of the eight in low and high; shift is 0 to 3.
 fn shifted(low: vec4<f32>, high: vec4<f32>, shift: u32) -> vec4<f32> {
@@ -108,22 +114,34 @@ fn next_b4(i: u32, before: ptr<function, vec4<f32>>) -> vec4<f32> {
     return shifted(low, *before, i % 4u);
 }
 
+// Of columns column … column + 3; what is beyond the edge is not stored.
+fn bias4(column: u32) -> vec4<f32> {
+    let last = params.n - 1u;
+    let at = params.bias_offset + min(vec4(column, column + 1u, column + 2u, column + 3u), vec4(last));
+    return vec4(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+}
+
 fn store(row: u32, column: u32, base: u32, values: vec4<f32>) {
-    if row >= params.m {
+    if row >= params.m || column >= params.n {
+        return;
+    }
+    let first = base + row * params.c_row + column;
+    if C_ALIGNED {
+        if ACCUMULATE {
+            c[first / 4u] += values;
+        } else {
+            c[first / 4u] = values;
+        }
         return;
     }
     for (var i = 0u; i < 4u; i++) {
-        let j = column + i;
-        if j < params.n {
-            let at = base + row * params.c_row + j;
-            var value = values[i];
-            if params.has_bias != 0u {
-                value += bias[params.bias_offset + j];
+        if column + i < params.n {
+            let at = first + i;
+            if ACCUMULATE {
+                c[at / 4u][at % 4u] += values[i];
+            } else {
+                c[at / 4u][at % 4u] = values[i];
             }
-            if params.accumulate != 0u {
-                value += c[at];
-            }
-            c[at] = value;
         }
     }
 }
@@ -382,20 +400,26 @@ fn main(
     }
 
     let c_base = params.c_offset + matrix * params.c_batch;
-    store(row, column, c_base, left0);
-    store(row, column + 4u, c_base, right0);
-    store(row + 1u, column, c_base, left1);
-    store(row + 1u, column + 4u, c_base, right1);
-    store(row + 2u, column, c_base, left2);
-    store(row + 2u, column + 4u, c_base, right2);
-    store(row + 3u, column, c_base, left3);
-    store(row + 3u, column + 4u, c_base, right3);
-    store(row + 4u, column, c_base, left4);
-    store(row + 4u, column + 4u, c_base, right4);
-    store(row + 5u, column, c_base, left5);
-    store(row + 5u, column + 4u, c_base, right5);
-    store(row + 6u, column, c_base, left6);
-    store(row + 6u, column + 4u, c_base, right6);
-    store(row + 7u, column, c_base, left7);
-    store(row + 7u, column + 4u, c_base, right7);
+    var bias_left = vec4<f32>();
+    var bias_right = vec4<f32>();
+    if HAS_BIAS {
+        bias_left = bias4(column);
+        bias_right = bias4(column + 4u);
+    }
+    store(row, column, c_base, left0 + bias_left);
+    store(row, column + 4u, c_base, right0 + bias_right);
+    store(row + 1u, column, c_base, left1 + bias_left);
+    store(row + 1u, column + 4u, c_base, right1 + bias_right);
+    store(row + 2u, column, c_base, left2 + bias_left);
+    store(row + 2u, column + 4u, c_base, right2 + bias_right);
+    store(row + 3u, column, c_base, left3 + bias_left);
+    store(row + 3u, column + 4u, c_base, right3 + bias_right);
+    store(row + 4u, column, c_base, left4 + bias_left);
+    store(row + 4u, column + 4u, c_base, right4 + bias_right);
+    store(row + 5u, column, c_base, left5 + bias_left);
+    store(row + 5u, column + 4u, c_base, right5 + bias_right);
+    store(row + 6u, column, c_base, left6 + bias_left);
+    store(row + 6u, column + 4u, c_base, right6 + bias_right);
+    store(row + 7u, column, c_base, left7 + bias_left);
+    store(row + 7u, column + 4u, c_base, right7 + bias_right);
 }

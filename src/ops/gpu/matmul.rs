@@ -57,7 +57,16 @@ params! {
 }
 
 const BINDINGS: &[(&str, Access)] = &[("a", Read), ("b", Read), ("bias", Read), ("c", ReadWrite)];
+/// Those of the tiles are the first of those of the register variant.
 const SWITCHES: &[&str] = &["A_ALONG_K", "B_ALONG_N", "ALIGNED"];
+const REGISTERS_SWITCHES: &[&str] = &[
+    "A_ALONG_K",
+    "B_ALONG_N",
+    "ALIGNED",
+    "C_ALIGNED",
+    "HAS_BIAS",
+    "ACCUMULATE",
+];
 /// Lanes of a workgroup of the register variant, one tile each.
 const LANES: usize = 16;
 /// Lanes of a workgroup of the sum.
@@ -80,7 +89,7 @@ static REGISTERS: Kernel = Kernel::new::<Params>(
     BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
 )
-.with_switches(SWITCHES);
+.with_switches(REGISTERS_SWITCHES);
 static SUM: Kernel = Kernel::new::<SumParams>(
     "matmul_sum",
     include_str!("../../../shaders/matmul_sum.wgsl"),
@@ -339,10 +348,23 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usiz
     };
     // Without a bias, A stands in for the binding, which is not read then.
     let bias = block.bias.as_ref().map_or(&a.0, |bias| &bias.0);
-    let aligned = is_aligned(a.1) && is_aligned(b.1) && shape.k.is_multiple_of(4);
-    let switches = [!a.1.transposed, !b.1.transposed, aligned];
-    let switches = (0..).zip(switches).map(|(i, on)| u32::from(on) << i).sum();
     let Shape { m, n, k, batch } = *shape;
+    let aligned = is_aligned([a.1.offset, a.1.cols, a.1.batch_stride])
+        && is_aligned([b.1.offset, b.1.cols, b.1.batch_stride])
+        && k.is_multiple_of(4);
+    let c_aligned = is_aligned([c.1.offset, block.c_row, c.1.batch_stride]) && n.is_multiple_of(4);
+    let switches = [
+        !a.1.transposed,
+        !b.1.transposed,
+        aligned,
+        c_aligned,
+        block.bias.is_some(),
+        block.write == Write::Accumulate,
+    ];
+    let switches = (0..kernel.switches.len())
+        .zip(switches)
+        .map(|(i, on)| u32::from(on) << i)
+        .sum();
     // Parts of a sum share the k's.
     let sums = if k_batch == 0 { k * batch } else { k };
     let elements = (m + n) * sums + 2 * m * n * batch;
@@ -356,11 +378,10 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usiz
     )
 }
 
-/// Does every row as stored begin at a multiple of four elements?
-fn is_aligned(x: Matrix) -> bool {
-    [x.offset, x.cols, x.batch_stride]
-        .iter()
-        .all(|x| x.is_multiple_of(4))
+/// Does every row begin at a multiple of four elements, by where the first begins, by the elements from one to
+/// the next, and by those from one matrix of the batch to the next?
+fn is_aligned(places: [usize; 3]) -> bool {
+    places.iter().all(|place| place.is_multiple_of(4))
 }
 
 #[cfg(test)]
