@@ -6,12 +6,13 @@ mod skips;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bptt::device::{Gpu, adapter};
+use bptt::device::{Gpu, GpuSettings, adapter};
 
 /// The first adapter's GPU, for one test at a time; one device a test binary.
 ///
 /// Without an adapter the test fails: a GPU path that nothing ran must not look tested. Where there
-/// can be none, `BPTT_SKIP_GPU_TESTS=1` says so, and this gives [`None`].
+/// can be none, `BPTT_SKIP_GPU_TESTS=1` says so, and this gives [`None`]. `BPTT_TEST_LIMITS=default`
+/// opens it with WebGPU's default limits and no optional feature.
 pub fn gpu() -> Option<MutexGuard<'static, Gpu>> {
     static GPU: OnceLock<Mutex<Gpu>> = OnceLock::new();
     if skips::gpu_is_skipped() {
@@ -28,5 +29,10 @@ fn open() -> Gpu {
         "this machine has no GPU adapter; a software one will do: \
          apt-get install mesa-vulkan-drivers (or set BPTT_SKIP_GPU_TESTS=1)",
     );
-    Gpu::open(first).expect("the first adapter opens")
+    let settings = match std::env::var("BPTT_TEST_LIMITS").as_deref() {
+        Ok("default") => GpuSettings::default_limits(),
+        Ok("device") | Err(_) => GpuSettings::of(first),
+        Ok(other) => panic!("BPTT_TEST_LIMITS={other}: device or default"),
+    };
+    Gpu::open_with(first, settings).expect("the first adapter opens")
 }
