@@ -389,7 +389,7 @@ pub enum Error {
         step: u64,
         /// The loss.
         loss: f64,
-        /// The norm of all gradients before clipping; NaN where it is not measured.
+        /// The norm of all gradients before clipping; NaN where it cannot be measured.
         gradient_norm: f64,
     },
 

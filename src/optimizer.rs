@@ -204,14 +204,14 @@ impl<O: Ops> Optimizer<O> {
     /// As [`Ops::global_norm`] and the rule's op.
     pub fn step(&mut self, ops: &mut O, model: &mut RnnLm<O>) -> Result<()> {
         self.upload(ops)?;
+        if self.clip.is_some() {
+            self.take_norm(ops, model)?;
+        }
         let parameters = model.parameters_mut();
         let (mut weights, mut gradients): (Vec<_>, Vec<_>) =
             parameters.map(|p| (&mut p.value, &p.gradient)).unzip();
         if let Some(mean) = &self.mean {
             gradients = mean.iter().collect();
-        }
-        if self.clip.is_some() {
-            ops.global_norm(&gradients, self.clip, &mut self.partials, &mut self.norm)?;
         }
         let (weights, rate, norm) = (&mut weights, &self.factors, &self.norm);
         match &mut self.state {
@@ -227,6 +227,23 @@ impl<O: Ops> Optimizer<O> {
         }
         self.steps += 1;
         Ok(())
+    }
+
+    /// The norm of all gradients that the last step was by, also without clipping.
+    ///
+    /// # Errors
+    /// As [`Ops::global_norm`] and [`Device::read`].
+    pub fn measure_norm(&mut self, ops: &mut O, model: &RnnLm<O>) -> Result<f64> {
+        self.take_norm(ops, model)?;
+        self.gradient_norm(ops)
+    }
+
+    fn take_norm(&mut self, ops: &mut O, model: &RnnLm<O>) -> Result<()> {
+        let gradients: Vec<_> = match &self.mean {
+            Some(mean) => mean.iter().collect(),
+            None => model.parameters().map(|p| &p.gradient).collect(),
+        };
+        ops.global_norm(&gradients, self.clip, &mut self.partials, &mut self.norm)
     }
 }
 

@@ -191,9 +191,10 @@ pub(crate) fn optimizer<D: Device>(
     optimizer.with_mean(device, model)
 }
 
-/// Updates of a pass over `windows` windows; the last may be by fewer than the others.
-fn updates(config: &Config, windows: usize) -> u64 {
-    windows.div_ceil(config.accumulate) as u64
+/// Steps of a run over `windows` windows an epoch; the last of an epoch may be by fewer windows than the
+/// others.
+pub(crate) fn total_steps(config: &Config, windows: usize) -> u64 {
+    config.epochs as u64 * windows.div_ceil(config.accumulate) as u64
 }
 
 /// Where training stands, apart from tensors.
@@ -275,7 +276,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
         let size = config.model_size(corpus.vocabulary.len());
         let mut model = RnnLm::new(ops, size, true)?;
         model.init(ops, config.seed)?;
-        let steps = config.epochs as u64 * updates(config, train.count());
+        let steps = total_steps(config, train.count());
         Ok(Trainer {
             optimizer: optimizer(ops, &model, config)?,
             schedule: config.schedule(steps),
@@ -302,7 +303,7 @@ impl<'a, O: Ops> Trainer<'a, O> {
 
     /// Steps of the whole run.
     pub fn total_steps(&self) -> u64 {
-        self.config.epochs as u64 * updates(&self.config, self.train.count())
+        total_steps(&self.config, self.train.count())
     }
 
     /// Is training done because the validation loss has not got better for `--early-stop` epochs?
@@ -410,6 +411,19 @@ impl<'a, O: Ops> Trainer<'a, O> {
             .fill(start, window, &mut self.inputs, &mut self.targets);
         self.model.forward(ops, &self.inputs, &self.targets)?;
         self.model.backward(ops)
+    }
+
+    /// The loss of a window with the weights as they are: what the last step has made of them, its own
+    /// loss does not show.
+    fn next_loss(&mut self, ops: &mut O) -> Result<f64> {
+        let window = self.progress.window.min(self.train.count() - 1);
+        self.train
+            .fill(0, window, &mut self.inputs, &mut self.targets);
+        self.aside(ops, |trainer, ops| {
+            let model = &mut trainer.model;
+            model.evaluate(ops, &trainer.inputs, &trainer.targets)?;
+            model.take_loss_sum(ops)
+        })
     }
 
     /// Windows that are done since the beginning.
@@ -539,15 +553,22 @@ impl<'a, O: Ops> Trainer<'a, O> {
         }
         let (sum, count) = progress.recent_loss;
         let mean = if count == 0 { 0.0 } else { sum / count as f64 };
-        // Also false for NaN.
-        if mean < DIVERGED {
-            return Ok(mean);
-        }
-        Err(self.diverged(ops, mean))
+        self.check_loss(ops, mean)?;
+        Ok(mean)
     }
 
-    fn diverged(&self, ops: &mut O, loss: f64) -> Error {
-        let norm = self.optimizer.gradient_norm(ops).unwrap_or(f64::NAN);
+    /// [`Error::Diverged`] for a loss that no model worth keeping has.
+    fn check_loss(&mut self, ops: &mut O, loss: f64) -> Result<()> {
+        // Also false for NaN.
+        if loss < DIVERGED {
+            return Ok(());
+        }
+        Err(self.diverged(ops, loss))
+    }
+
+    fn diverged(&mut self, ops: &mut O, loss: f64) -> Error {
+        let norm = self.optimizer.measure_norm(ops, &self.model);
+        let norm = norm.unwrap_or(f64::NAN);
         Error::Diverged {
             step: self.progress.step,
             loss,
@@ -560,20 +581,31 @@ impl<'a, O: Ops> Trainer<'a, O> {
     /// left as they were.
     ///
     /// # Errors
-    /// As the ops.
+    /// [`Error::Diverged`] for a loss that is not a number, or is huge; as the ops.
     pub fn evaluate(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<Option<f64>> {
         let Some(valid) = self.valid else {
             return Ok(None);
         };
+        let loss = self.aside(ops, |trainer, ops| trainer.validate(ops, &valid, stop))?;
+        loss.map_or(Ok(()), |loss| self.check_loss(ops, loss))?;
+        Ok(loss)
+    }
+
+    /// Does `work` with the model, and leaves the hidden state and the losses of training as they were.
+    fn aside<T>(
+        &mut self,
+        ops: &mut O,
+        work: impl FnOnce(&mut Self, &mut O) -> Result<T>,
+    ) -> Result<T> {
         let begun = Instant::now();
         let hidden = self.model.rnn.next_state(ops)?;
         let on_device = self.model.loss_sum(ops)?;
         self.model.set_loss_sum(ops, O::Elem::default())?;
-        let loss = self.validate(ops, &valid, stop);
+        let done = work(self, ops);
         self.model.set_loss_sum(ops, on_device)?;
         self.model.rnn.set_state(ops, &hidden)?;
         self.clock.pause(begun.elapsed());
-        loss
+        done
     }
 
     fn validate(
@@ -604,13 +636,19 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
     /// The model and where its training stands, to be saved.
     ///
     /// # Errors
-    /// [`Error::Diverged`] if a weight, the state or the loss is not a number: such a model is not
-    /// worth saving; as the ops.
+    /// [`Error::Diverged`] if a weight or the state is not a number, or if the loss is none or huge, of a
+    /// window with the weights as they are or of those since the last line of the log: such a model is
+    /// not worth saving; as the ops.
     pub fn checkpoint(&mut self, ops: &mut O, vocabulary: &Tokenizer) -> Result<Checkpoint> {
         let weights = Weights::of(ops, &self.model)?;
+        let next_loss = self.next_loss(ops)?;
+        self.check_loss(ops, next_loss)?;
         let on_device = self.model.loss_sum(ops)?;
-        if !weights.are_finite() || !on_device.is_finite() {
-            return Err(self.diverged(ops, f64::from(on_device)));
+        let (sum, count) = self.progress.recent_loss;
+        let windows = (count + self.untaken()).max(1);
+        self.check_loss(ops, (sum + f64::from(on_device)) / windows as f64)?;
+        if !weights.are_finite() {
+            return Err(self.diverged(ops, next_loss));
         }
         let mut tensors = Tensors::new();
         if self.progress.window > 0 {
@@ -621,7 +659,7 @@ impl<O: Ops<Elem = f32>> Trainer<'_, O> {
         tensors.append(&mut self.optimizer_state(ops)?);
         let mut values = tensors.values().flat_map(|(_, values)| values);
         if !values.all(|x| x.is_finite()) {
-            return Err(self.diverged(ops, f64::from(on_device)));
+            return Err(self.diverged(ops, next_loss));
         }
         let progress = Progress {
             schedule: self.schedule.state(),
