@@ -120,30 +120,41 @@ impl Run {
     }
 
     /// Makes the run what it was at `checkpoint`, one of its own: what the log holds beyond it is
-    /// cut off, and later checkpoints are removed.
+    /// cut off, and later checkpoints are removed. Its settings are those of `checkpoint`. Returns how
+    /// many checkpoints that were.
     ///
     /// # Errors
-    /// [`Error::Write`] if it cannot be written.
-    pub fn rewind(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+    /// [`Error::Run`] if the run has no checkpoint of the name that `checkpoint` has by its progress: it
+    /// was renamed, or is not what it says; [`Error::Write`] if it cannot be written.
+    pub fn rewind(&mut self, checkpoint: &Checkpoint) -> Result<usize> {
         self.keep = checkpoint.config.keep;
         let Some(State { progress, .. }) = &checkpoint.state else {
-            return Ok(());
+            return Ok(0);
         };
+        let name = directory_name(progress);
+        let mut later = checkpoint_names(&self.path)?;
+        if !later.contains(&name) {
+            let what = format!("the checkpoint says that it is {name}, which is not there");
+            return Err(Error::run(&self.checkpoints(), what));
+        }
         // A process that is killed in here leaves a run that goes on from this checkpoint, and
         // whose log has at least what this checkpoint says.
-        let name = directory_name(progress);
         self.point(progress, &name)?;
+        let settings = checkpoint.config.to_toml()?;
+        folder::replace(&self.path.join(CONFIG), settings.as_bytes())?;
         self.metrics.cut(progress.log_bytes)?;
         self.rewind_events(progress.step)?;
-        if pointer(&self.path, BEST)?.is_some_and(|best| best > name) {
+        if pointer(&self.path, BEST)?.is_some_and(|best| age(&best) > age(&name)) {
             let path = self.checkpoints().join(BEST);
             std::fs::remove_file(&path).map_err(Error::write(&path))?;
+            folder::sync_folder(&self.checkpoints())?;
         }
-        let names = checkpoint_names(&self.path)?;
-        for later in names.into_iter().filter(|other| *other > name) {
-            self.remove(&later)?;
+        later.retain(|other| age(other) > age(&name));
+        for later in &later {
+            self.remove(later)?;
         }
-        self.prune()
+        self.prune()?;
+        Ok(later.len())
     }
 
     /// Takes back what TensorBoard has been told of `step` and later ones, but for what the log
@@ -274,7 +285,7 @@ impl Run {
     fn prune(&self) -> Result<()> {
         folder::remove_unfinished(&self.checkpoints())?;
         let mut names = checkpoint_names(&self.path)?;
-        names.sort();
+        names.sort_by(|a, b| age(a).cmp(&age(b)));
         names.truncate(names.len().saturating_sub(self.keep));
         let (last, best) = (pointer(&self.path, LAST)?, pointer(&self.path, BEST)?);
         let is_kept = |name: &String| [&last, &best].contains(&&Some(name.clone()));
@@ -335,6 +346,11 @@ fn directory_name(progress: &Progress) -> String {
     format!("{}epoch-{:05}", step_name(progress.step), progress.epoch)
 }
 
+/// What checkpoints are ordered by, the oldest first: longer names are later ones, from step 10⁹ on.
+fn age(name: &str) -> (usize, &str) {
+    (name.len(), name)
+}
+
 fn step_name(step: u64) -> String {
     format!("step-{step:09}-")
 }
@@ -379,7 +395,7 @@ pub fn last_of(path: &Path) -> Result<PathBuf> {
 /// [`Error::Read`] if there is no folder of them.
 pub fn checkpoints(run: &Path) -> Result<Vec<PathBuf>> {
     let mut names = checkpoint_names(run)?;
-    names.sort();
+    names.sort_by(|a, b| age(a).cmp(&age(b)));
     let path = |name| run.join(CHECKPOINTS).join(name);
     Ok(names.into_iter().map(path).collect())
 }
