@@ -37,6 +37,8 @@ pub struct Interrupts {
     /// From a moment after the first signal on.
     next_ends: Arc<AtomicBool>,
     code: Arc<AtomicUsize>,
+    /// Is there as long as signals are waited for.
+    watched: Arc<()>,
 }
 
 impl Interrupts {
@@ -50,23 +52,31 @@ impl Interrupts {
     }
 
     fn register(&self) -> io::Result<()> {
+        self.watch()?;
         for (signal, code) in CODES {
             flag::register_conditional_shutdown(signal, i32::from(code), self.next_ends.clone())?;
             flag::register_usize(signal, self.code.clone(), usize::from(code))?;
             flag::register(signal, self.raised.clone())?;
         }
+        Ok(())
+    }
+
+    /// Begins to wait for a signal, and for a moment after it.
+    fn watch(&self) -> io::Result<()> {
         let (raised, next_ends) = (self.raised.clone(), self.next_ends.clone());
+        let watched = Arc::downgrade(&self.watched);
         let watch = move || {
             while !raised.load(Ordering::Relaxed) {
+                if watched.strong_count() == 0 {
+                    return;
+                }
                 thread::sleep(MOMENT);
             }
             thread::sleep(MOMENT);
             next_ends.store(true, Ordering::Relaxed);
         };
-        thread::Builder::new()
-            .name("interrupts".into())
-            .spawn(watch)
-            .map(drop)
+        let thread = thread::Builder::new().name("interrupts".into());
+        thread.spawn(watch).map(drop)
     }
 
     /// Has a signal come?

@@ -21,11 +21,12 @@ mod terminal;
 mod train;
 mod unknown;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde_json::json;
 
 use self::on_device::Open;
 use self::terminal::LogFormat;
@@ -107,7 +108,6 @@ enum Verb {
 
 /// Runs the command line of this process. Errors are one line on stderr.
 pub fn main() -> ExitCode {
-    quieten_mesa();
     interrupts::catch_file_size_limit();
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
@@ -135,19 +135,17 @@ fn set_up(arguments: &Arguments) {
         _ => "bptt=warn,error",
     };
     let environment = env_logger::Env::default().default_filter_or(filter);
-    env_logger::Builder::from_env(environment)
-        .format_timestamp(None)
-        .init();
-}
-
-/// Mesa's device-selection layer, which only reorders adapters, prints errors of its own where there
-/// is no desktop session.
-#[expect(unsafe_code, reason = "another thread could read the environment")]
-fn quieten_mesa() {
-    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // SAFETY: the process has no other thread yet that could read the environment.
-        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    let mut logger = env_logger::Builder::from_env(environment);
+    logger.format_timestamp(None);
+    if terminal::is_json() {
+        logger.format(|to, record| {
+            let (level, from) = (record.level().as_str(), record.target());
+            let text = record.args().to_string();
+            let line = json!({ "event": "log", "level": level, "from": from, "text": text });
+            writeln!(to, "{line}")
+        });
     }
+    logger.init();
 }
 
 /// Runs a command line, the program's name first, with GPUs to train on opened by `open`. For programs

@@ -15,7 +15,8 @@ pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// A JSON object a line: the events of a run as in metrics.jsonl, notes and errors.
+    /// A JSON object a line: the events of a run as in metrics.jsonl, notes, warnings, errors, and what
+    /// --verbose or RUST_LOG asks for.
     Json,
 }
 
