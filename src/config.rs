@@ -20,6 +20,8 @@ const MAX_EPOCHS: usize = 1_000_000_000;
 const LARGEST_TOML: usize = 1 << 18;
 /// Most windows whose gradients are averaged.
 const MAX_ACCUMULATE: usize = 1 << 16;
+/// Epochs that the plateau schedule waits for, unless asked otherwise.
+const PATIENCE: usize = 1;
 /// The share of the embedded text that is held out unless asked otherwise.
 const EMBEDDED_VALID_FRACTION: f64 = 0.1;
 
@@ -377,6 +379,9 @@ impl Config {
             require("vocab-size", size, size >= 2, "at least 2")?;
             let words = self.level == Level::Word;
             require("vocab-size", size, words, "only with --level word")?;
+            let own = self.tokenizer.is_none();
+            let expected = "only with a vocabulary of the text's own";
+            require("vocab-size", size, own, expected)?;
         }
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let usable = self.lr > 0.0 && (self.lr as f32).is_normal();
@@ -559,6 +564,32 @@ impl Config {
         }
     }
 
+    /// The same settings, with the defaults that belong to the optimizer and the schedule written out: a
+    /// later version, whose defaults may be others, reads the same.
+    pub fn resolved(mut self) -> Self {
+        match self.rule() {
+            Rule::Sgd => {}
+            Rule::Momentum(Momentum {
+                momentum,
+                weight_decay,
+                nesterov: _,
+            }) => {
+                self.momentum = Some(momentum);
+                self.weight_decay = Some(weight_decay);
+            }
+            Rule::Adam(adam) => {
+                self.beta1 = Some(adam.beta1);
+                self.beta2 = Some(adam.beta2);
+                self.eps = Some(adam.eps);
+                self.weight_decay = Some(adam.weight_decay);
+            }
+        }
+        if self.lr_schedule == LrSchedule::Plateau {
+            self.lr_patience.get_or_insert(PATIENCE);
+        }
+        self
+    }
+
     /// The course of the learning rate over `updates`.
     pub fn schedule(&self, updates: u64) -> Schedule {
         let shape = match self.lr_schedule {
@@ -569,7 +600,7 @@ impl Config {
                 factor: self.lr_decay,
             },
             LrSchedule::Plateau => Shape::Plateau {
-                patience: self.lr_patience.unwrap_or(1),
+                patience: self.lr_patience.unwrap_or(PATIENCE),
                 factor: self.lr_decay,
             },
         };

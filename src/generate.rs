@@ -12,7 +12,7 @@ use crate::ops::{Choice, Ops};
 /// Tokens of a prompt that are read at once.
 const PROMPT_WINDOW: usize = 64;
 /// Most texts at once: the largest batch size.
-const MAX_SAMPLES: usize = 1 << 16;
+pub(crate) const MAX_SAMPLES: usize = 1 << 16;
 
 /// How tokens are chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]

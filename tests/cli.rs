@@ -98,6 +98,15 @@ fn last(run: &Path) -> PathBuf {
     checkpoints.join(name)
 }
 
+/// The names of a run's checkpoints, the oldest first.
+fn checkpoints_in(run: &Path) -> Vec<String> {
+    let found = bptt::run::checkpoints(run).expect("a run");
+    let names = found.iter().filter_map(|path| path.file_name());
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// The weights of a run's newest checkpoint.
 fn weights(run: &Path) -> Vec<u8> {
     fs::read(last(run).join("model.safetensors")).expect("weights")
@@ -387,6 +396,13 @@ fn a_run_goes_on_with_the_vocabulary_of_another() {
     );
 }
 
+/// The number that follows `words` in a text.
+fn number_after(text: &str, words: &str) -> u64 {
+    let (_, rest) = text.split_once(words).expect(words);
+    let end = rest.find(|c: char| !c.is_ascii_digit()).expect("more");
+    rest[..end].parse().expect("a number")
+}
+
 #[test]
 fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -404,6 +420,11 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
     ] {
         assert!(plan.contains(word), "{word} is missing in {plan}");
     }
+    // A step is an update.
+    let four = train(folder.path(), &["--dry-run", "--accumulate", "4"]);
+    let windows = number_after(&stderr(&four), "1 epochs of ");
+    let steps = number_after(&stderr(&four), "steps:  ");
+    assert_eq!(steps, windows.div_ceil(4));
     assert!(listing(folder.path()).is_empty());
 }
 
@@ -574,8 +595,58 @@ fn an_exploding_loss_is_reported_and_the_last_good_checkpoint_kept() {
     for words in ["lower --lr or set --clip", "--resume run"] {
         assert!(text.contains(words), "{text}");
     }
+    assert!(!text.contains("norm 0.000e0"), "{text}");
     let summary = fs::read_to_string(folder.path().join("run/summary.json")).unwrap();
     assert!(summary.contains("diverged"), "{summary}");
+    let cold = ["train", "--device", "cpu", "--resume", "run", "--lr", "0.5"];
+    succeeds(&bptt(
+        folder.path(),
+        &[&cold[..], &["--clip", "2"]].concat(),
+    ));
+}
+
+/// What a run keeps is good, also where it is saved more often than the loss is looked at.
+#[test]
+fn an_exploded_model_is_not_kept_as_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let base = ["train", "--device", "cpu", "--data", &text, "--lr", "1e6"];
+    let sizes = ["--nhid", "16", "--batch-size", "2", "--bptt", "5"];
+    let saves = ["--log-interval", "40", "--save-interval", "1", "--keep"];
+    let stop = ["99", "--out", "stop"];
+    let output = bptt(folder.path(), &[&base[..], &sizes, &saves, &stop].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let kept = checkpoints_in(&folder.path().join("stop"));
+    assert!(!kept.is_empty() && kept.len() < 40, "{kept:?}");
+    for checkpoint in kept {
+        let checkpoint = format!("stop/checkpoints/{checkpoint}");
+        let eval = ["eval", &checkpoint, "--data", &text, "--json"];
+        let output = bptt(folder.path(), &[&eval[..], &["--device", "cpu"]].concat());
+        succeeds(&output);
+        let score: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let loss = score["loss"].as_f64().unwrap();
+        assert!(loss < 1e4, "{checkpoint}: {loss}");
+    }
+    let go_on = ["1", "--on-nan", "rollback", "--epochs", "2", "--out", "on"];
+    succeeds(&bptt(
+        folder.path(),
+        &[&base[..], &sizes, &saves, &go_on].concat(),
+    ));
+}
+
+#[test]
+fn a_validation_loss_that_explodes_is_reported_and_not_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let data = ["--data", &text, "--valid-fraction", "0.3", "--out", "run"];
+    let hot = ["--lr", "1e37", "--clip", "0", "--eval-interval", "1"];
+    let output = train(folder.path(), &[&data[..], &hot].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("training diverged"));
+    let run = folder.path().join("run");
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert!(!log.contains("null"), "{log}");
+    assert!(run.join("summary.json").exists() && run.join("loss.svg").exists());
     let cold = ["train", "--device", "cpu", "--resume", "run", "--lr", "0.5"];
     succeeds(&bptt(
         folder.path(),
@@ -845,6 +916,8 @@ fn a_run_goes_on_only_as_what_it_is() {
     succeeds(&train(folder.path(), &["--data", &text, "--out", "run"]));
     let resume = |more: &[&'static str]| [&["train", "--resume", "run"][..], more].concat();
     fails(folder.path(), &resume(&["--nhid", "17"]), 2, "nhid = 17");
+    let windows = resume(&["--accumulate", "4"]);
+    fails(folder.path(), &windows, 2, "accumulate = 4");
     fails(
         folder.path(),
         &resume(&["--out", "other"]),
@@ -875,11 +948,100 @@ fn a_run_goes_on_only_as_what_it_is() {
     succeeds(&bptt(folder.path(), &[&base, sizes, &twice].concat()));
     let (run, twice) = (folder.path().join("run"), folder.path().join("twice"));
     assert_eq!((weights(&run), log(&run)), (weights(&twice), log(&twice)));
+    // The settings are those that it goes on with.
+    let settings = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(settings.contains("epochs = 2\n"), "{settings}");
     // The settings of the one make the other.
     let config = ["train", "--config", "run/config.toml", "--epochs", "2"];
     let out = ["--device", "cpu", "--out", "again"];
     succeeds(&bptt(folder.path(), &[&config[..], &out].concat()));
     assert_eq!(weights(&folder.path().join("again")), weights(&run));
+}
+
+#[test]
+fn every_number_that_a_setting_can_have_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let most = u64::MAX.to_string();
+    let mut flags = vec!["--data", &text, "--valid-fraction", "0.2", "--out", "run"];
+    for flag in [
+        "--seed",
+        "--warmup",
+        "--keep",
+        "--log-interval",
+        "--eval-interval",
+        "--save-interval",
+        "--early-stop",
+        "--lr-decay-after",
+    ] {
+        flags.extend([flag, &most]);
+    }
+    succeeds(&train(folder.path(), &flags));
+    let resume = ["train", "--resume", "run", "--epochs", "2"];
+    succeeds(&bptt(folder.path(), &resume));
+    let again = ["train", "--config", "run/config.toml", "--out", "again"];
+    succeeds(&bptt(folder.path(), &again));
+    let (run, again) = (folder.path().join("run"), folder.path().join("again"));
+    assert_eq!(weights(&run), weights(&again));
+}
+
+#[test]
+fn the_settings_of_a_run_are_whole_and_another_choice_brings_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let settings = |run: &str| {
+        let toml = fs::read_to_string(folder.path().join(run).join("config.toml")).unwrap();
+        toml::from_str::<toml::Table>(&toml).unwrap()
+    };
+    let adamw = ["--data", &text, "--optimizer", "adamw", "--out", "adamw"];
+    succeeds(&train(folder.path(), &adamw));
+    let found = settings("adamw");
+    for (name, value) in [
+        ("lr", 0.002),
+        ("beta1", 0.9),
+        ("beta2", 0.999),
+        ("eps", 1e-8),
+        ("weight_decay", 0.01),
+    ] {
+        assert_eq!(found[name].as_float(), Some(value), "{name}");
+    }
+    let other = ["--config", "adamw/config.toml", "--optimizer", "momentum"];
+    let base = [&["train", "--device", "cpu"][..], &other].concat();
+    succeeds(&bptt(
+        folder.path(),
+        &[&base[..], &["--out", "momentum"]].concat(),
+    ));
+    let found = settings("momentum");
+    assert_eq!(found["lr"].as_float(), Some(0.05));
+    assert_eq!(found["momentum"].as_float(), Some(0.9));
+    assert!(!found.contains_key("beta1"));
+    // What is asked for is what is done.
+    succeeds(&bptt(
+        folder.path(),
+        &[&base[..], &["--lr", "0.1", "--out", "asked"]].concat(),
+    ));
+    assert_eq!(settings("asked")["lr"].as_float(), Some(0.1));
+}
+
+/// A checkpoint that is not what it says does not make a run lose the others.
+#[test]
+fn a_run_with_a_renamed_checkpoint_loses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let saves = ["--save-interval", "3", "--keep", "99", "--out", "run"];
+    let data = ["--data", text.as_str()];
+    succeeds(&train(folder.path(), &[&data[..], &saves].concat()));
+    let checkpoints = folder.path().join("run/checkpoints");
+    let first = &checkpoints_in(&folder.path().join("run"))[0];
+    fs::rename(checkpoints.join(first), checkpoints.join("kept")).unwrap();
+    let hint = "which is not there";
+    let resume = ["train", "--resume", "run/checkpoints/kept"];
+    fails(folder.path(), &resume, 1, hint);
+    fs::rename(checkpoints.join("kept"), checkpoints.join(first)).unwrap();
+    let earlier = format!("run/checkpoints/{first}");
+    let output = bptt(folder.path(), &["train", "--resume", &earlier]);
+    succeeds(&output);
+    assert!(stderr(&output).contains("checkpoints of later steps, removed: "));
 }
 
 #[cfg(unix)]
@@ -922,6 +1084,16 @@ fn stderr_is_as_quiet_or_as_machine_readable_as_asked() {
     for kind in ["note", "steps", "epoch"] {
         assert!(events.iter().any(|event| event["event"] == kind), "{lines}");
     }
+    // What is logged inside is JSON, too.
+    let log = ["--data", &text, "--log-format", "json", "--verbose"];
+    let log = train(folder.path(), &log);
+    succeeds(&log);
+    let lines = stderr(&log);
+    let events = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line));
+    let inside = |event: serde_json::Value| event["event"] == "log" && event["level"] == "DEBUG";
+    assert!(events.map(inside).any(|inside| inside), "{lines}");
     let wrong = ["generate", "none", "--log-format", "json"];
     let wrong = bptt(folder.path(), &wrong);
     let error: serde_json::Value = serde_json::from_str(&stderr(&wrong)).expect("JSON");
@@ -1004,7 +1176,9 @@ fn generation_streams_or_gathers_and_reads_prompts_from_files() {
         fails(folder.path(), &[&base, more].concat(), code, hint);
     };
     fails(&["--prompt", "Lo漢"], 1, "\"漢\" as character 3");
-    fails(&["--samples", "0"], 2, "samples = 0");
+    for samples in ["0", "65537", "18446744073709551615"] {
+        fails(&["--samples", samples], 2, "is not in 1..=65536");
+    }
     fails(&["--top-p", "0"], 2, "top-p = 0");
     fails(&["--prompt-file", "missing"], 1, "cannot read missing");
     fails(&["--prompt-file", "prompt", "--prompt", "x"], 2, "--prompt");
@@ -1043,6 +1217,8 @@ fn evaluation_prints_loss_and_surprisals() {
     };
     // The run's own validation text; all of it.
     let own = json(&[]);
+    let named = stderr(&eval(&[]));
+    assert!(named.contains("text:   the validation part of "), "{named}");
     let number = |value: &serde_json::Value| value.as_f64().expect("a number");
     let loss = number(&own["loss"]);
     assert_eq!(

@@ -132,6 +132,9 @@ fn exported_weights_come_back_as_they_were() {
     };
     let last = run::last_of(&run).unwrap();
     assert_eq!(generate("back"), generate(last.to_str().unwrap()));
+    // Nor a text of its own, such as the embedded one.
+    let eval = ["eval", "back", "--device", "cpu"];
+    fails(folder.path(), &eval, 2, "the run has none of its own");
     // It has nothing to go on from, but weights to begin with.
     let text = fs::read_to_string(folder.path().join("text.txt")).unwrap();
     fs::write(folder.path().join("long.txt"), text.repeat(2)).unwrap();
@@ -343,6 +346,11 @@ fn what_cannot_be_imported_is_refused_by_name() {
 #[test]
 fn a_new_run_begins_with_old_weights() {
     let (folder, run) = trained();
+    // They come with their vocabulary.
+    for (flag, value) in [("--level", "word"), ("--vocab-size", "20")] {
+        let other = train(&["--init-from", "run", flag, value, "--out", "other"]);
+        fails(folder.path(), &other, 2, &flag[2..]);
+    }
     let tiny = ["--lr", "1e-30", "--init-from"];
     let last = run::last_of(&run).unwrap();
     let file = last.join("model.safetensors");

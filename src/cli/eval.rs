@@ -14,7 +14,7 @@ use super::terminal::{note, print, print_json};
 use super::unknown::describe;
 use crate::checkpoint::Checkpoint;
 use crate::data::unseen::Unseen;
-use crate::data::{Ids, Level, Tokenizer, Unknown, scratch};
+use crate::data::{Files, Ids, Level, Tokenizer, Unknown, scratch};
 use crate::error::{Error, Result, require};
 use crate::evaluate::{Dynamic, Score, Settings, Sums, default_streams, each_surprisal};
 use crate::fit::{Need, Use};
@@ -164,7 +164,16 @@ fn text(arguments: &Arguments, checkpoint: &Checkpoint) -> Result<Unseen> {
     if let Some(path) = &arguments.data {
         return Unseen::read(path, vocabulary, unknown);
     }
-    let own = Unseen::validation(&checkpoint.config.source(), vocabulary, unknown)?;
+    // Weights from elsewhere come without a text.
+    let own = match checkpoint.state {
+        Some(_) => Unseen::validation(&checkpoint.config.source(), vocabulary, unknown)?,
+        None => None,
+    };
+    if own.is_some() {
+        let source = checkpoint.config.source();
+        let files = Files::find(&source.data, source.valid.as_deref())?;
+        note(&format!("text:   the validation part of {files}"));
+    }
     own.ok_or_else(|| Error::Config {
         field: "data",
         value: "none".to_owned(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
 use super::on_device::{Job, Place, on_device};
@@ -12,7 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::data::{Decoder, Level, Unknown, unseen};
 use crate::error::Result;
 use crate::fit::{Need, Use};
-use crate::generate::{Generator, Sampling};
+use crate::generate::{Generator, MAX_SAMPLES, Sampling};
 use crate::model::ModelSize;
 use crate::ops::Choice;
 use crate::parity::Subject;
@@ -77,7 +78,12 @@ pub struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// Texts to sample, all at once
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_SAMPLES as u64)
+    )]
     samples: usize,
     #[command(flatten)]
     place: Place,

@@ -7,7 +7,7 @@ use super::terminal::note;
 use crate::checkpoint::{Checkpoint, VOCABULARY, Weights};
 use crate::config::Config;
 use crate::data::Tokenizer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
 use crate::model::ModelSize;
 use crate::run;
 
@@ -86,6 +86,25 @@ impl Initial {
         }
         note(&format!("weights: from {}", self.path.display()));
         Ok(())
+    }
+
+    /// Checks that a token is what it is for the weights, where these are of a checkpoint: they come with
+    /// their vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is not.
+    pub fn check_level(&self, config: &Config) -> Result<()> {
+        let Some((trained, _)) = &self.trained else {
+            return Ok(());
+        };
+        let (asked, found) = (config.level.tokens(), trained.level.tokens());
+        let same = config.level == trained.level;
+        require(
+            "level",
+            asked,
+            same,
+            &format!("{found}, as the weights are for"),
+        )
     }
 
     /// Checks that the text has the vocabulary that the weights are for. Of a file without one only

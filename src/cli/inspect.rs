@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::progress::{duration, thousands};
-use super::terminal::{note, plain, print, print_json};
-use crate::error::Result;
+use super::terminal::{complain, plain, print, print_json};
+use crate::error::{Error, Result};
 use crate::inspect::{Model, Report, Tensor, Training};
 
 /// The flags of `bptt inspect`.
@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut sound = true;
     for (path, what) in report.damaged() {
-        note(&format!("error: {}: {what}", path.display()));
+        complain(&Error::run(path, what.to_owned()));
         sound = false;
     }
     Ok(ExitCode::from(u8::from(!sound)))

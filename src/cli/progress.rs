@@ -56,7 +56,8 @@ impl Display {
                 self.bar.set_position(*step);
                 self.bar.set_message(message.clone());
                 if self.bar.is_hidden() {
-                    let left = seconds / *step as f64 * (self.total_steps - step) as f64;
+                    let left =
+                        seconds / *step as f64 * self.total_steps.saturating_sub(*step) as f64;
                     note(&format!("{message}  {} left", duration(left)));
                 }
             }

@@ -98,7 +98,10 @@ impl Session<'_> {
                 }
                 is_done = trainer.is_finished() && run.is_concluded_at(trainer.progress())?;
                 if !is_done {
-                    run.rewind(&checkpoint)?;
+                    let removed = run.rewind(&checkpoint)?;
+                    if removed > 0 {
+                        note(&format!("checkpoints of later steps, removed: {removed}"));
+                    }
                 }
                 self.run = Some(run);
             }

@@ -2,7 +2,7 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
-use toml::{Table, Value};
+use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -17,24 +17,54 @@ const FIXED: &[&str] = &[
     "rnn_biases",
     "batch_size",
     "bptt",
+    "accumulate",
     "seed",
     "optimizer",
     "init_from",
 ];
 
-/// `base`, with the settings that the command line gave taken from `given`.
+/// Settings with what belongs to one value of them: another value comes with its own defaults.
+const CHOICES: [(&str, &[&str]); 2] = [
+    (
+        "optimizer",
+        &[
+            "lr",
+            "momentum",
+            "nesterov",
+            "beta1",
+            "beta2",
+            "eps",
+            "weight_decay",
+        ],
+    ),
+    (
+        "lr_schedule",
+        &["lr_decay", "lr_decay_after", "lr_patience"],
+    ),
+];
+
+/// `base`, with the settings that the command line gave taken from `given`, and what belongs to those of
+/// them that are changed.
 ///
 /// # Errors
 /// [`Error::Config`] for settings that cannot be combined.
 pub fn combine(base: &Config, given: &Config, matches: &ArgMatches) -> Result<Config> {
     let (mut settings, values) = (table(base)?, table(given)?);
-    for field in on_command_line(matches) {
+    let mut fields = on_command_line(matches);
+    for (choice, belonging) in CHOICES {
+        let changed = settings.get(choice) != values.get(choice);
+        if changed && fields.iter().any(|field| field == choice) {
+            fields.extend(belonging.iter().map(|field| (*field).to_owned()));
+        }
+    }
+    for field in fields {
         match values.get(&field) {
             Some(value) => settings.insert(field, value.clone()),
             None => settings.remove(&field),
         };
     }
-    let mut config: Config = settings.try_into().map_err(|e| broken(&e))?;
+    let config = serde_json::from_value(Value::Object(settings));
+    let mut config: Config = config.map_err(|e| broken(&e))?;
     config.out.clone_from(&given.out);
     Ok(config)
 }
@@ -75,15 +105,32 @@ fn on_command_line(matches: &ArgMatches) -> Vec<String> {
         .collect()
 }
 
-fn table(config: &Config) -> Result<Table> {
+/// By their names, as JSON: TOML's own values hold no number from 2⁶³ on, as a seed may be.
+fn table(config: &Config) -> Result<Map<String, Value>> {
     // Also refuses paths that TOML cannot hold.
-    toml::from_str(&config.to_toml()?).map_err(|e| broken(&e))
+    config.to_toml()?;
+    match serde_json::to_value(config) {
+        Ok(Value::Object(settings)) => {
+            // What JSON has no number for, and no setting may be. One that is not given is left out.
+            if let Some((name, _)) = settings.iter().find(|(_, value)| value.is_null()) {
+                config.check()?;
+                return Err(not_settings(name.clone()));
+            }
+            Ok(settings)
+        }
+        Ok(other) => Err(not_settings(other.to_string())),
+        Err(error) => Err(broken(&error)),
+    }
 }
 
-fn broken(error: &toml::de::Error) -> Error {
+fn broken(error: &serde_json::Error) -> Error {
+    not_settings(error.to_string())
+}
+
+fn not_settings(value: String) -> Error {
     Error::Config {
         field: "config",
-        value: error.message().to_owned(),
-        expected: "settings as `bptt train` writes them".to_owned(),
+        value,
+        expected: "settings as `bptt train` writes them, finite numbers".to_owned(),
     }
 }

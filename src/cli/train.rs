@@ -27,8 +27,8 @@ use crate::train::State;
 pub struct Arguments {
     #[command(flatten)]
     config: Config,
-    /// Go on with a run: its folder, or one of its checkpoints. Other flags change its settings,
-    /// where they still can change [default: begin a new run]
+    /// Go on with a run: its folder, or one of its checkpoints, and later ones are removed. Other flags
+    /// change its settings, where they still can change [default: begin a new run]
     #[arg(
         long,
         value_name = "RUN",
@@ -36,7 +36,8 @@ pub struct Arguments {
         conflicts_with = "settings"
     )]
     resume: Option<PathBuf>,
-    /// Settings of a run, as its config.toml; other flags change them [default: those of the flags]
+    /// Settings of a run, as its config.toml; other flags change them, and another optimizer or schedule
+    /// comes with its own defaults [default: those of the flags]
     #[arg(long = "config", value_name = "FILE", help_heading = "Run")]
     settings: Option<PathBuf>,
     /// Print sizes, memory by purpose, steps, floating-point operations and the device; train nothing
@@ -73,7 +74,9 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<Ex
             config = settings::combine(&initial.adapt(given), given, matches)?;
         }
         initial.check_sizes(&config)?;
+        initial.check_level(&config)?;
     }
+    let config = config.resolved();
     let corpus = planned(&config, initial.as_ref())?;
     let need = need(&config, &corpus, changeable(&config));
     if arguments.dry_run {
@@ -240,8 +243,11 @@ fn print_plan(config: &Config, corpus: &Corpus, windows: usize, plan: &MemoryPla
         size.describe()
     ));
     note(&format!(
-        "steps:  {} epochs of {windows} windows: T={} time steps of N={} streams",
-        config.epochs, size.time_steps, size.batch
+        "steps:  {} in {} epochs of {windows} windows: T={} time steps of N={} streams",
+        crate::train::total_steps(config, windows),
+        config.epochs,
+        size.time_steps,
+        size.batch
     ));
     note(&format!(
         "work:   {:.3} MFLOP a token, forward and backward; {:.3} TFLOP in all",

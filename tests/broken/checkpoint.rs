@@ -373,6 +373,11 @@ fn settings_that_do_not_fit_the_weights_are_refused() {
         (
             "optimizer = \"momentum\"",
             "optimizer = \"adam\"",
+            "momentum = 0.9 cannot be used: only with --optimizer momentum",
+        ),
+        (
+            "optimizer = \"momentum\"\nlr = 0.05\nmomentum = 0.9\n",
+            "optimizer = \"adam\"\nlr = 0.05\n",
             "state.safetensors: there is no exp_avg.",
         ),
         (
