@@ -15,6 +15,7 @@ mod skip;
 #[path = "common/timeless.rs"]
 mod timeless;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,7 +28,7 @@ use runs::{EPOCHS, Lab, succeeds};
 use say::say;
 use skip::skip;
 
-/// The calls by which a run is written.
+/// The calls by which a run is written, besides those of openat that make a file.
 const WRITING: [&str; 5] = ["write", "fsync", "rename", "mkdir", "ftruncate"];
 
 /// A lab with a run of one epoch, to be gone on with for one more.
@@ -268,10 +269,40 @@ fn fail_calls(first: usize, step: usize) -> Option<Failures> {
         }
         failures.calls += number.saturating_sub(step);
     }
+    let creating = creating(&disks);
+    failures.calls += creating.len();
+    for number in creating.into_iter().skip(first - 1).step_by(step) {
+        assert!(fail_one(&disks, "openat", number, &mut failures));
+    }
     say(&format!(
         "{failures:?}, every {step} of each kind; no checkpoint was lost"
     ));
     Some(failures)
+}
+
+/// Which of a thread's calls of openat make a file, in the training of an epoch: the others read, and
+/// find no disk full.
+fn creating(disks: &Disks) -> Vec<usize> {
+    let run = disks.copy("creates");
+    let file = disks.trace().display().to_string();
+    let strace = ["strace", "-f", "-qq", "-o", &file, "-e", "trace=openat"];
+    succeeds(&disks.by(&strace, &disks.second_epoch(&run, &["--quiet"])));
+    fs::remove_dir_all(run).unwrap();
+    let trace = fs::read_to_string(disks.trace()).unwrap();
+    let mut calls = BTreeMap::new();
+    let mut creating = Vec::new();
+    for line in trace.lines() {
+        let (thread, call) = line.split_once(' ').unwrap();
+        // Not the end of a call that another thread's came into.
+        if call.trim_start().starts_with("openat(") {
+            let number = calls.entry(thread).or_insert(0);
+            *number += 1;
+            if call.contains("O_CREAT") {
+                creating.push(*number);
+            }
+        }
+    }
+    creating
 }
 
 /// A call fails and stops the run, which goes on then; false if there is no such call.

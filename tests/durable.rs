@@ -96,6 +96,14 @@ impl Pending {
     }
 }
 
+/// Is something pending of a run that was just made: what is in it, its own name, or that of a folder
+/// above it? What has been opened in it since may have no name yet.
+fn pending_of_new(pending: &Pending, run: &Path) -> Option<PathBuf> {
+    let contents = pending.contents.iter().filter(|path| path.starts_with(run));
+    let names = pending.names.iter().filter(|name| run.starts_with(name));
+    contents.chain(names).next().cloned()
+}
+
 fn is_pointer(path: &Path) -> bool {
     path.ends_with("checkpoints/last") || path.ends_with("checkpoints/best")
 }
@@ -112,6 +120,8 @@ fn check(calls: &[Call], run: &Path) -> Result<usize, String> {
     let checkpoints = run.join("checkpoints");
     let mut pending = Pending::default();
     let mut saves = 0;
+    // A run that has just got its name, until it is trained.
+    let mut is_new = false;
     let pending_pointer = |pending: &Pending| pending.names.iter().find(|n| is_pointer(n)).cloned();
     for call in calls {
         match call {
@@ -126,6 +136,12 @@ fn check(calls: &[Call], run: &Path) -> Result<usize, String> {
                     return Err(format!(
                         "{left:?} may not be on the disk when training goes on"
                     ));
+                }
+                if is_new && *path == run.join("metrics.jsonl") {
+                    is_new = false;
+                    if let Some(left) = pending_of_new(&pending, run) {
+                        return Err(format!("training begins before {left:?} is on the disk"));
+                    }
                 }
                 pending.contents.insert(path.clone());
             }
@@ -163,6 +179,7 @@ fn check(calls: &[Call], run: &Path) -> Result<usize, String> {
                         "{from:?} is removed before {left:?} is on the disk"
                     ));
                 }
+                is_new |= to.as_path() == run;
                 pending.rename(from, to);
             }
         }
@@ -178,14 +195,17 @@ fn check(calls: &[Call], run: &Path) -> Result<usize, String> {
     }
 }
 
-/// The calls of a training run with six saves after its first; none without strace.
-fn traced(folder: &Path) -> Option<(Vec<Call>, PathBuf)> {
-    let (trace, run) = (folder.join("trace"), folder.join("runs/run"));
-    let text = "the quick brown foxes jump over the lazy dogs\n".repeat(10);
-    fs::write(folder.join("text.txt"), text).unwrap();
+/// Runs `bptt` in `folder`; the calls of it. None without strace.
+fn traced(folder: &Path, arguments: &str, run: &Path) -> Option<Vec<Call>> {
+    let works = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .status();
+    if !works.is_ok_and(|status| status.success()) {
+        skip::skip("what is on the disk before what: strace does not work here");
+        return None;
+    }
+    let trace = folder.join("trace");
     let calls = "trace=openat,mkdir,mkdirat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir";
-    let flags = "train --quiet --device cpu --data text.txt --valid-fraction 0.2 --nhid 16 \
-        --batch-size 2 --bptt 5 --epochs 3 --log-interval 5 --save-interval 20 --keep 1 --out";
     let traced = Command::new("strace")
         .args([
             "-f",
@@ -201,50 +221,67 @@ fn traced(folder: &Path) -> Option<(Vec<Call>, PathBuf)> {
         ])
         .arg(&trace)
         .arg(env!("CARGO_BIN_EXE_bptt"))
-        .args(flags.split_whitespace())
-        .arg(&run)
+        .args(arguments.split_whitespace())
+        .arg(run)
         .current_dir(folder)
         .env_remove("XDG_RUNTIME_DIR")
-        .output();
-    let works = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "true"])
-        .status();
-    if !works.is_ok_and(|status| status.success()) {
-        skip::skip("what is on the disk before what: strace does not work here");
-        return None;
-    }
-    let traced = traced.unwrap();
+        .output()
+        .unwrap();
     assert!(traced.status.success(), "{traced:?}");
     let trace = fs::read_to_string(trace).unwrap();
-    Some((trace.lines().filter_map(parse).collect(), run))
+    Some(trace.lines().filter_map(parse).collect())
 }
 
 #[test]
 fn a_checkpoint_is_on_the_disk_before_the_pointer_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().canonicalize().unwrap();
-    let Some((calls, run)) = traced(&path) else {
-        return;
-    };
-    let saves = check(&calls, &run);
-    let syncs: Vec<usize> = (0..calls.len())
-        .filter(|at| matches!(&calls[*at], Call::Sync(path) if path.starts_with(run.join("checkpoints"))))
-        .collect();
-    say::say(&format!(
-        "{saves:?} saves in a durable order; each of their {} syncs is missed when it is left out",
-        syncs.len()
-    ));
-    assert!(saves.as_ref().is_ok_and(|saves| *saves >= 6), "{saves:?}");
-
-    // Each wait of each save is missed when it is left out.
-    for at in &syncs {
-        let mut without = calls.clone();
-        let sync = without.remove(*at);
-        assert!(
-            check(&without, &run).is_err(),
-            "{at}: {sync:?} is not missed"
-        );
+    let folder = folder.path().canonicalize().unwrap();
+    let text = "the quick brown foxes jump over the lazy dogs\n".repeat(10);
+    fs::write(folder.join("text.txt"), text).unwrap();
+    let run = folder.join("runs/run");
+    // Six saves after the first.
+    let new = "train --quiet --device cpu --data text.txt --valid-fraction 0.2 --nhid 16 \
+        --batch-size 2 --bptt 5 --epochs 3 --log-interval 5 --save-interval 20 --keep 1 --out";
+    let gone_on = "train --quiet --epochs 5 --resume";
+    // The pointer is not in its folder yet, and the log is empty; the log has nothing new at the end,
+    // and the picture's name is waited for with the summary's.
+    let twice = ["checkpoints", "metrics.jsonl", "metrics.jsonl", "run"];
+    for (what, arguments, least, twice) in [
+        ("a new run", new, 6, &twice[..]),
+        ("one gone on with", gone_on, 2, &twice[2..]),
+    ] {
+        let Some(calls) = traced(&folder, arguments, &run) else {
+            return;
+        };
+        is_durable(what, &calls, &run, least, twice);
     }
+}
+
+/// There are at least so many saves, all in a durable order; and what is not is noticed. Some waits,
+/// here of what is called so, are for nothing, or for what is waited for again.
+fn is_durable(what: &str, calls: &[Call], run: &Path, least: usize, twice: &[&str]) {
+    let saves = check(calls, run);
+    assert!(
+        saves.as_ref().is_ok_and(|saves| *saves >= least),
+        "{saves:?}"
+    );
+
+    // Each wait is missed when it is left out.
+    let mut not_missed = Vec::new();
+    let mut syncs = 0;
+    for (at, call) in calls.iter().enumerate() {
+        let Call::Sync(path) = call else { continue };
+        let mut without = calls.to_vec();
+        without.remove(at);
+        match check(&without, run) {
+            Ok(_) => not_missed.push(path.file_name().unwrap()),
+            Err(_) => syncs += 1,
+        }
+    }
+    assert_eq!(not_missed, twice, "{what}");
+    say::say(&format!(
+        "{what}: {saves:?} saves in a durable order; each of {syncs} syncs is missed when it is left out"
+    ));
     // So is the order of what gets its name when.
     for (at, call) in calls.iter().enumerate() {
         let Call::Rename(_, to) = call else { continue };
@@ -254,11 +291,11 @@ fn a_checkpoint_is_on_the_disk_before_the_pointer_that_names_it() {
                 .iter()
                 .rposition(|c| matches!(c, Call::Sync(_)))
                 .unwrap();
-            let mut early = calls.clone();
+            let mut early = calls.to_vec();
             let call = early.remove(at);
             early.insert(before, call);
             assert!(
-                check(&early, &run).is_err(),
+                check(&early, run).is_err(),
                 "{to:?} too early is not missed"
             );
         }

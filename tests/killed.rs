@@ -19,6 +19,7 @@ mod skips;
 mod timeless;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -222,11 +223,7 @@ fn kill(device: &'static str, wanted: usize, seed: u64) -> Tally {
             let is_begun = run.join("checkpoints").exists();
             let mut command = match is_begun {
                 true => lab.bptt(["train", "--resume", run.to_str().unwrap()]),
-                // The name may be taken by an empty folder.
-                false => {
-                    let _ = fs::remove_dir(&run);
-                    lab.train(&run, EPOCHS)
-                }
+                false => lab.train(&run, EPOCHS),
             };
             if let Some(output) = kill_at(&mut command, &run, &before, moment) {
                 break output.stdout;
@@ -283,6 +280,43 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_never_was_on_the_gpu() 
     if !skips::gpu_is_skipped() {
         kill_and_tell("gpu", KILLS.1);
     }
+}
+
+/// Its name may be taken then, by an empty folder, and its files are beside it.
+#[test]
+fn a_run_that_is_killed_before_its_first_checkpoint_begins_again() {
+    let lab = Lab::new("cpu", "20", "4");
+    let run = lab.folder().join("run");
+    let unfinished = || -> BTreeSet<_> {
+        let entries = fs::read_dir(lab.folder()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        let is_unfinished = |name: &OsString| name.to_string_lossy().starts_with(".bptt-");
+        names.filter(is_unfinished).collect()
+    };
+    let mut taken = 0;
+    for kill in 0..100 {
+        let before = unfinished();
+        let mut train = lab.train(&run, EPOCHS);
+        let mut child = train.stderr(Stdio::null()).spawn().unwrap();
+        while unfinished().is_subset(&before) && child.try_wait().unwrap().is_none() {}
+        std::thread::sleep(Duration::from_micros(kill % 10 * 50));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if run.join("checkpoints").exists() {
+            // Too late.
+            fs::remove_dir_all(&run).unwrap();
+        } else if run.exists() {
+            assert!(!unfinished().is_empty());
+            taken += 1;
+        }
+        if taken == 10 {
+            break;
+        }
+    }
+    assert_eq!(taken, 10);
+    let output = lab.train(&run, EPOCHS).output().unwrap();
+    assert_eq!(lab.check_end(&run, succeeds(&output)), Ok(()));
+    assert_eq!(unfinished(), BTreeSet::new());
 }
 
 /// Leaves something behind, or clears it.

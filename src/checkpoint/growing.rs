@@ -72,17 +72,23 @@ impl Growing {
     fn cut_half_record(&mut self) -> Result<()> {
         let found = self.file.metadata().map_err(Error::read(&self.path))?;
         match found.len() > self.length {
-            true => self.cut(self.length),
+            true => self.shorten(self.length),
             false => Ok(()),
         }
     }
 
-    /// Cuts off what is behind the first `length` bytes.
+    /// Cuts off what is behind the first `length` bytes, and forgets the records that wait: they
+    /// would come behind it.
     ///
     /// # Errors
     /// [`Error::Write`] with what the operating system said.
     pub fn cut(&mut self, length: u64) -> Result<()> {
-        let length = self.length.min(length);
+        self.shorten(self.length.min(length))?;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn shorten(&mut self, length: u64) -> Result<()> {
         self.file
             .set_len(length)
             .map_err(Error::write(&self.path))?;
@@ -125,5 +131,24 @@ mod tests {
         log.cut(4).unwrap();
         log.append(b"2\n").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"one\n2\n");
+    }
+
+    #[test]
+    fn what_waits_is_cut_off_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let open = || File::options().create(true).append(true).open(&path);
+        let mut log = Growing::new(path.clone(), open().unwrap()).unwrap();
+        log.append(b"one\n").unwrap();
+        // A file that cannot be written takes its place.
+        log.file = File::open(&path).unwrap();
+        assert!(log.append(b"undone\n").is_err());
+        // Nor can it be cut: nothing is forgotten.
+        assert!(log.cut(4).is_err());
+        assert_eq!(log.waiting, b"undone\n");
+        log.file = open().unwrap();
+        log.cut(4).unwrap();
+        log.append(b"two\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
     }
 }

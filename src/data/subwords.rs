@@ -1,5 +1,6 @@
 //! Tokenizers of any kind, by Hugging Face's library.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -26,7 +27,7 @@ pub struct Subwords {
     unknown: Option<u32>,
 }
 
-/// What of its file the library does not tell.
+/// What of its file the library does not tell, or does not check.
 #[derive(Deserialize)]
 struct File {
     model: Model,
@@ -38,6 +39,62 @@ struct Model {
     unk_token: Option<String>,
     #[serde(default)]
     unk_id: Option<u32>,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    merges: Option<Merges>,
+}
+
+/// Pairs of tokens that become one: as they are written today, or as they once were.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merges {
+    Pairs(Vec<(String, String)>),
+    Lines(Vec<String>),
+}
+
+impl Model {
+    /// The library cuts the prefix off the second token of each merge, and takes for granted that it
+    /// is there: else it would cut off something else, and be it within a character.
+    fn check_merges(&self) -> Result<(), String> {
+        let (Some(prefix), Some(merges)) = (&self.continuing_subword_prefix, &self.merges) else {
+            return Ok(());
+        };
+        let seconds: Vec<&str> = match merges {
+            Merges::Pairs(pairs) => pairs.iter().map(|(_, second)| second.as_str()).collect(),
+            Merges::Lines(lines) => {
+                let merges = lines.iter().filter(|line| !line.starts_with("#version"));
+                // A line that is no pair is refused by the library.
+                merges
+                    .filter_map(|line| Some(line.split_once(' ')?.1))
+                    .collect()
+            }
+        };
+        let found = seconds
+            .into_iter()
+            .find(|second| !second.starts_with(prefix.as_str()));
+        match found {
+            None => Ok(()),
+            Some(second) => Err(format!(
+                "model.merges: the second token of a merge, {second:?}, does not begin with the continuing_subword_prefix {prefix:?}"
+            )),
+        }
+    }
+}
+
+/// What a call of the library gives. It panics on some of what a file may say; that is an error of the
+/// file as any other. (The panic's message is printed all the same: who may silence it is the program,
+/// by its panic hook, and the panic may be on a thread that encodes.)
+fn call<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(panic.downcast_ref::<&str>().copied());
+            let text = text.unwrap_or("of a reason it does not tell");
+            Err(format!("the tokenizers library panicked: {text}"))
+        }
+    }
 }
 
 impl PartialEq for Subwords {
@@ -52,8 +109,10 @@ impl Subwords {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
-        let mut tokenizer =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|e| format!("not a tokenizer: {e}"))?;
+        let File { model } = json::parse(json)?;
+        model.check_merges()?;
+        let mut tokenizer = call(|| tokenizers::Tokenizer::from_bytes(json))
+            .map_err(|what| format!("not a tokenizer: {what}"))?;
         // They are for sentences of one length.
         tokenizer
             .with_padding(None)
@@ -61,7 +120,6 @@ impl Subwords {
             .map_err(|e| e.to_string())?;
         let last = tokenizer.get_vocab(true).into_values().max();
         let last = last.ok_or("a tokenizer without tokens; train it first")?;
-        let File { model } = json::parse(json)?;
         // Unigram models give its id, others its text.
         let unknown = match &model.unk_token {
             Some(token) => tokenizer.token_to_id(token),
@@ -123,8 +181,8 @@ impl Subwords {
 
     /// Appends the ids of pieces of text, encoded on all cores; how many of them are unknown.
     fn encode(&self, pieces: Vec<&str>, ids: &mut Vec<u32>) -> Result<usize, Failure> {
-        let encoded = self.tokenizer.encode_batch_fast(pieces, false);
-        let encoded = encoded.map_err(|e| Failure::Tokenizer(e.to_string()))?;
+        let encoded = call(|| self.tokenizer.encode_batch_fast(pieces, false));
+        let encoded = encoded.map_err(Failure::Tokenizer)?;
         let before = ids.len();
         for piece in encoded {
             ids.extend_from_slice(piece.get_ids());
@@ -223,11 +281,19 @@ impl TextStream<'_> {
         Ok(text.get(before.len()..).unwrap_or_default().to_owned())
     }
 
+    /// What the last ids add that wait for the rest of a character.
+    ///
+    /// # Errors
+    /// As [`TextStream::push`].
+    pub fn finish(self) -> Result<String> {
+        let before = self.decode(self.given)?;
+        let text = self.decode(self.ids.len())?;
+        Ok(text.get(before.len()..).unwrap_or_default().to_owned())
+    }
+
     fn decode(&self, count: usize) -> Result<String> {
-        let text = self.subwords.tokenizer.decode(&self.ids[..count], false);
-        text.map_err(|e| Error::Tokenizer {
-            what: e.to_string(),
-        })
+        let text = call(|| self.subwords.tokenizer.decode(&self.ids[..count], false));
+        text.map_err(|what| Error::Tokenizer { what })
     }
 }
 
@@ -281,6 +347,22 @@ mod tests {
         // Half a character, then a whole one.
         let bytes = [0xe6, 0x41].map(|byte| byte as u32);
         assert_eq!(decoded(&tokenizer, &bytes), "\u{fffd}A");
+    }
+
+    #[test]
+    fn an_end_within_a_character_is_told() {
+        let tokenizer = byte_level();
+        let end = |ids: &[u32]| {
+            let mut decoder = tokenizer.decoder();
+            for &id in ids {
+                decoder.push(id).unwrap();
+            }
+            decoder.finish().unwrap()
+        };
+        let (ids, _) = tokenizer.encode("the 漢").unwrap();
+        assert_eq!(end(&ids), "");
+        assert_eq!(end(&ids[..ids.len() - 1]), "\u{fffd}");
+        assert_eq!(end(&[]), "");
     }
 
     #[test]

@@ -198,6 +198,18 @@ impl Decoder<'_> {
             Decoder::Subwords(stream) => stream.push(id),
         }
     }
+
+    /// What is left at the end of a text: the last ids may be a part of a character.
+    ///
+    /// # Errors
+    /// As [`Decoder::push`].
+    pub fn finish(self) -> Result<String> {
+        match self {
+            Decoder::Vocabulary(_) => Ok(String::new()),
+            #[cfg(feature = "tokenizers")]
+            Decoder::Subwords(stream) => stream.finish(),
+        }
+    }
 }
 
 #[cfg(test)]

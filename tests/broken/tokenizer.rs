@@ -130,3 +130,106 @@ fn steps_of_any_depth_are_of_another_kind() {
         );
     }
 }
+
+/// Of the library's kinds, on which it panics where it is not kept from it.
+#[cfg(feature = "tokenizers")]
+mod subwords {
+    use super::*;
+
+    /// A tokenizer with a merge, whose second token begins with "##".
+    fn sound() -> Value {
+        json!({
+            "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "decoder": null,
+            "model": {
+                "type": "BPE", "continuing_subword_prefix": "##", "unk_token": "a",
+                "vocab": {"a": 0, "##b": 1, "ab": 2}, "merges": [["a", "##b"]],
+            },
+        })
+    }
+
+    fn with(pointer: &str, value: Value) -> String {
+        let mut json = sound();
+        *json.pointer_mut(pointer).unwrap() = value;
+        json.to_string()
+    }
+
+    fn ids(json: &str) -> Result<Vec<u32>> {
+        Ok(read(json.as_bytes())?.encode("ab")?.0)
+    }
+
+    #[test]
+    fn lies_in_a_tokenizer_are_named() {
+        assert_eq!(ids(&sound().to_string()).unwrap(), [2]);
+        let lines = json!(["#version: 0.2", "a ##b"]);
+        assert_eq!(ids(&with("/model/merges", lines)).unwrap(), [2]);
+
+        let lacks =
+            "the second token of a merge, \"b\", does not begin with the continuing_subword_prefix";
+        let vocab = json!({"a": 0, "b": 1, "ab": 2});
+        let (mut pairs, mut within) = (sound(), sound());
+        pairs["model"]["vocab"] = vocab.clone();
+        pairs["model"]["merges"] = json!([["a", "b"]]);
+        let mut lines = pairs.clone();
+        lines["model"]["merges"] = json!(["a b"]);
+        // It would be cut within a character.
+        within["model"]["vocab"] = json!({"a": 0, "漢": 1, "a漢": 2});
+        within["model"]["merges"] = json!([["a", "漢"]]);
+        // What they merge to is longer than any token.
+        let mut longer = pairs.clone();
+        longer["model"]["continuing_subword_prefix"] = Value::Null;
+        longer["model"]["vocab"] = json!({"a": 0, "b": 1});
+        for (broken, hint) in [
+            (pairs, lacks),
+            (lines, lacks),
+            (within, "\"漢\", does not begin with"),
+            (longer, "not a tokenizer: the tokenizers library panicked: "),
+        ] {
+            let error = ids(&broken.to_string()).unwrap_err().to_string();
+            assert!(error.contains(hint), "{broken}: {error}");
+            assert!(error.contains("tokenizer.json: "), "{error}");
+        }
+    }
+
+    /// The library reads it, and panics when it encodes.
+    #[test]
+    fn a_tokenizer_that_cannot_encode_is_an_error() {
+        let empty = json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="});
+        let json = with("/normalizer", empty);
+        let tokenizer = read(json.as_bytes()).unwrap();
+        let error = tokenizer.encode("ab").unwrap_err().to_string();
+        let hint = "the tokenizer failed: the tokenizers library panicked: ";
+        assert!(error.starts_with(hint), "{error}");
+        assert_eq!(tokenizer.start(), 0);
+
+        let folder = crate::folder();
+        fs::write(folder.path().join("empty.json"), json).unwrap();
+        fs::write(folder.path().join("text.txt"), "ab".repeat(100)).unwrap();
+        let flags = "train --device cpu --data text.txt --tokenizer empty.json --out run";
+        let output = crate::bptt(folder.path(), flags);
+        let said = crate::message(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("error: {hint}")), "{said}");
+        assert!(!folder.path().join("run").exists());
+    }
+
+    #[test]
+    fn a_broken_tokenizer_is_refused_or_a_tokenizer() {
+        let sound = sound().to_string();
+        mostly_refused(sound.as_bytes(), "tokenizer.json", |what, broken| {
+            match read(broken) {
+                Ok(tokenizer) => {
+                    // An error, or ids of its own.
+                    let (ids, _) = tokenizer.encode("ab").unwrap_or_default();
+                    let len = tokenizer.len();
+                    assert!(ids.iter().all(|&id| (id as usize) < len), "{what}");
+                    false
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(error.contains("tokenizer.json: "), "{what}: {error}");
+                    true
+                }
+            }
+        });
+    }
+}
