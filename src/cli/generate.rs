@@ -198,6 +198,7 @@ impl Sample<'_> {
                 print(&decoder.push(token)?)?;
             }
         }
+        print(&decoder.finish()?)?;
         print("\n")
     }
 
@@ -210,7 +211,8 @@ impl Sample<'_> {
                 text.push_str(&decoder.push(token)?);
             }
         }
-        for (number, (_, text)) in texts.iter().enumerate() {
+        for (number, (decoder, mut text)) in texts.into_iter().enumerate() {
+            text.push_str(&decoder.finish()?);
             if self.json {
                 let line = json!({"sample": number, "prompt": self.prompt, "text": text});
                 print(&format!("{line}\n"))?;
