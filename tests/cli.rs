@@ -1089,11 +1089,11 @@ fn stderr_is_as_quiet_or_as_machine_readable_as_asked() {
     let log = train(folder.path(), &log);
     succeeds(&log);
     let lines = stderr(&log);
-    let events = lines
+    let mut events = lines
         .lines()
         .map(|line| serde_json::from_str(line).expect(line));
     let inside = |event: serde_json::Value| event["event"] == "log" && event["level"] == "DEBUG";
-    assert!(events.map(inside).any(|inside| inside), "{lines}");
+    assert!(events.any(inside), "{lines}");
     let wrong = ["generate", "none", "--log-format", "json"];
     let wrong = bptt(folder.path(), &wrong);
     let error: serde_json::Value = serde_json::from_str(&stderr(&wrong)).expect("JSON");
@@ -1285,6 +1285,25 @@ fn evaluation_prints_loss_and_surprisals() {
     ] {
         fails(folder.path(), &[&base[..], more].concat(), code, hint);
     }
+}
+
+#[test]
+fn a_text_that_has_changed_since_is_evaluated_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let data = ["--data", &text, "--valid-fraction", "0.5", "--out", "run"];
+    succeeds(&train(folder.path(), &data));
+    let warned = || {
+        let output = bptt(folder.path(), &["eval", "run", "--device", "cpu"]);
+        succeeds(&output);
+        stderr(&output).contains("warning: the text is another than")
+    };
+    assert!(!warned());
+    let before = fs::read_to_string(&text).unwrap();
+    let (begin, end) = before.split_at(before.len() - 10);
+    fs::write(&text, [begin, &end.replace("lazy", "yzal")].concat()).unwrap();
+    assert_ne!(fs::read_to_string(&text).unwrap(), before);
+    assert!(warned());
 }
 
 #[test]

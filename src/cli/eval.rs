@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::on_device::{Job, Place, on_device};
-use super::terminal::{note, print, print_json};
+use super::terminal::{note, print, print_json, warn};
 use super::unknown::describe;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, sha256_of_ids};
 use crate::data::unseen::Unseen;
 use crate::data::{Files, Ids, Level, Tokenizer, Unknown, scratch};
 use crate::error::{Error, Result, require};
@@ -164,21 +164,21 @@ fn text(arguments: &Arguments, checkpoint: &Checkpoint) -> Result<Unseen> {
     if let Some(path) = &arguments.data {
         return Unseen::read(path, vocabulary, unknown);
     }
-    // Weights from elsewhere come without a text.
-    let own = match checkpoint.state {
-        Some(_) => Unseen::validation(&checkpoint.config.source(), vocabulary, unknown)?,
-        None => None,
-    };
-    if own.is_some() {
-        let source = checkpoint.config.source();
-        let files = Files::find(&source.data, source.valid.as_deref())?;
-        note(&format!("text:   the validation part of {files}"));
-    }
-    own.ok_or_else(|| Error::Config {
+    let none = || Error::Config {
         field: "data",
         value: "none".to_owned(),
         expected: "a text: the run has none of its own to validate on".to_owned(),
-    })
+    };
+    // Weights from elsewhere come without a text.
+    let state = checkpoint.state.as_ref().ok_or_else(none)?;
+    let source = checkpoint.config.source();
+    let own = Unseen::validation(&source, vocabulary, unknown)?.ok_or_else(none)?;
+    let files = Files::find(&source.data, source.valid.as_deref())?;
+    note(&format!("text:   the validation part of {files}"));
+    if sha256_of_ids(own.part.ids.view()) != state.progress.text.1 {
+        warn("the text is another than the one that the run was validated on");
+    }
+    Ok(own)
 }
 
 fn settings(arguments: &Arguments, checkpoint: &Checkpoint, tokens: usize) -> Result<Settings> {
