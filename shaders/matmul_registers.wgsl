@@ -14,6 +14,8 @@
 // which one serves the neighbouring elements too.
 // Rows beyond the edge are clamped, columns beyond it read what follows; neither is stored.
 // Each c is summed in ascending k by one lane: the order is fixed.
+// Where rows of C are not aligned, lanes beside each other store elements of one vec4. WGSL would let such a
+// store touch the whole of it; naga makes one of a single element for each of its back ends.
 // Whether there is a bias, and whether C is added to, are switches, not has_bias and accumulate: what an
 // `if` leaves out is loaded all the same, with lanes masked.
 

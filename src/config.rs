@@ -379,9 +379,6 @@ impl Config {
             require("vocab-size", size, size >= 2, "at least 2")?;
             let words = self.level == Level::Word;
             require("vocab-size", size, words, "only with --level word")?;
-            let own = self.tokenizer.is_none();
-            let expected = "only with a vocabulary of the text's own";
-            require("vocab-size", size, own, expected)?;
         }
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let usable = self.lr > 0.0 && (self.lr as f32).is_normal();
@@ -564,8 +561,9 @@ impl Config {
         }
     }
 
-    /// The same settings, with the defaults that belong to the optimizer and the schedule written out: a
-    /// later version, whose defaults may be others, reads the same.
+    /// The same settings, with the defaults that belong to the optimizer and the schedule written out, but
+    /// for the step schedule's last epoch at the full rate, which goes with the epochs: a later version,
+    /// whose defaults may be others, reads the same.
     pub fn resolved(mut self) -> Self {
         match self.rule() {
             Rule::Sgd => {}

@@ -106,7 +106,8 @@ impl<D: Device> Optimizer<D> {
         self.upload(device)
     }
 
-    /// The norm of all gradients at the last step; 0 without clipping.
+    /// The norm of all gradients as it was last taken: at the last step with clipping, by
+    /// [`Optimizer::measure_norm`] without; 0 before.
     ///
     /// # Errors
     /// As [`Device::read`].

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::folder::{self, parent};
+use crate::checkpoint::folder::{self, LOCK, parent};
 use crate::checkpoint::growing::Growing;
 use crate::checkpoint::{CONFIG, Checkpoint, MANIFEST, NewFolder, VOCABULARY, source};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::interchange::tensorboard::EventFile;
 use crate::json;
@@ -41,8 +42,6 @@ const CHECKPOINTS: &str = "checkpoints";
 const LAST: &str = "last";
 /// The file with the name of the best checkpoint.
 const BEST: &str = "best";
-/// The file that is locked by the process that trains.
-const LOCK: &str = "lock";
 
 /// A run that this process trains, and no other meanwhile.
 #[derive(Debug)]
@@ -120,8 +119,7 @@ impl Run {
     }
 
     /// Makes the run what it was at `checkpoint`, one of its own: what the log holds beyond it is
-    /// cut off, and later checkpoints are removed. Its settings are those of `checkpoint`. Returns how
-    /// many checkpoints that were.
+    /// cut off, and later checkpoints are removed. Returns how many that were.
     ///
     /// # Errors
     /// [`Error::Run`] if the run has no checkpoint of the name that `checkpoint` has by its progress: it
@@ -140,8 +138,6 @@ impl Run {
         // A process that is killed in here leaves a run that goes on from this checkpoint, and
         // whose log has at least what this checkpoint says.
         self.point(progress, &name)?;
-        let settings = checkpoint.config.to_toml()?;
-        folder::replace(&self.path.join(CONFIG), settings.as_bytes())?;
         self.metrics.cut(progress.log_bytes)?;
         self.rewind_events(progress.step)?;
         if pointer(&self.path, BEST)?.is_some_and(|best| age(&best) > age(&name)) {
@@ -249,8 +245,18 @@ impl Run {
         if let Some(state) = &checkpoint.state {
             self.point(&state.progress, &name)?;
         }
+        self.keep_settings(&checkpoint.config)?;
         self.prune()?;
         Ok(path)
+    }
+
+    /// Writes the settings of the last checkpoint where they are not those that the run has.
+    fn keep_settings(&self, config: &Config) -> Result<()> {
+        let (path, settings) = (self.path.join(CONFIG), config.to_toml()?);
+        if source::read(&path).is_ok_and(|found| found == settings.as_bytes()) {
+            return Ok(());
+        }
+        folder::replace(&path, settings.as_bytes())
     }
 
     /// `name` becomes the last checkpoint, and the best one what its progress says is. In this order:
@@ -270,7 +276,8 @@ impl Run {
             return Ok(());
         }
         let best = checkpoint_names(&self.path)?.into_iter().filter(is_best);
-        best.max().map_or(Ok(()), |best| self.point_to(BEST, &best))
+        let newest = best.max_by(|a, b| age(a).cmp(&age(b)));
+        newest.map_or(Ok(()), |best| self.point_to(BEST, &best))
     }
 
     fn point_to(&self, pointer_file: &str, name: &str) -> Result<()> {

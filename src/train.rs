@@ -587,7 +587,9 @@ impl<'a, O: Ops> Trainer<'a, O> {
             return Ok(None);
         };
         let loss = self.aside(ops, |trainer, ops| trainer.validate(ops, &valid, stop))?;
-        loss.map_or(Ok(()), |loss| self.check_loss(ops, loss))?;
+        if let Some(loss) = loss {
+            self.check_loss(ops, loss)?;
+        }
         Ok(loss)
     }
 
@@ -602,10 +604,10 @@ impl<'a, O: Ops> Trainer<'a, O> {
         let on_device = self.model.loss_sum(ops)?;
         self.model.set_loss_sum(ops, O::Elem::default())?;
         let done = work(self, ops);
-        self.model.set_loss_sum(ops, on_device)?;
-        self.model.rnn.set_state(ops, &hidden)?;
+        let losses = self.model.set_loss_sum(ops, on_device);
+        let state = self.model.rnn.set_state(ops, &hidden);
         self.clock.pause(begun.elapsed());
-        done
+        losses.and(state).and(done)
     }
 
     fn validate(

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 const UNFINISHED: &str = ".bptt-";
 /// The file of a new folder that is locked while it is filled. In a run, the process that trains it
 /// locks it from then on.
-const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 
 /// Writes a file and waits until it is on the disk.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -88,23 +88,26 @@ impl Initial {
         Ok(())
     }
 
-    /// Checks that a token is what it is for the weights, where these are of a checkpoint: they come with
-    /// their vocabulary.
+    /// Checks what `is_given` says the command line gave of the text's tokens, where the weights are of a
+    /// checkpoint: these come with their vocabulary.
     ///
     /// # Errors
-    /// [`Error::Config`] if it is not.
-    pub fn check_level(&self, config: &Config) -> Result<()> {
-        let Some((trained, _)) = &self.trained else {
+    /// [`Error::Config`] for what does not go with it.
+    pub fn check_given(&self, given: &Config, is_given: impl Fn(&str) -> bool) -> Result<()> {
+        let Some((_, vocabulary)) = &self.trained else {
             return Ok(());
         };
-        let (asked, found) = (config.level.tokens(), trained.level.tokens());
-        let same = config.level == trained.level;
+        let (asked, found) = (given.level.tokens(), vocabulary.level().tokens());
+        let same = !is_given("level") || asked == found;
         require(
             "level",
             asked,
             same,
             &format!("{found}, as the weights are for"),
-        )
+        )?;
+        let size = given.vocab_size.unwrap_or_default();
+        let expected = "only with a vocabulary of the text's own";
+        require("vocab-size", size, !is_given("vocab_size"), expected)
     }
 
     /// Checks that the text has the vocabulary that the weights are for. Of a file without one only

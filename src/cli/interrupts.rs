@@ -30,15 +30,13 @@ pub fn catch_file_size_limit() {
     }
 }
 
-/// What signals have come.
+/// What signals have come. Dropped, it leaves handlers behind: the next signal ends the process.
 #[derive(Debug, Default)]
 pub struct Interrupts {
     raised: Arc<AtomicBool>,
     /// From a moment after the first signal on.
     next_ends: Arc<AtomicBool>,
     code: Arc<AtomicUsize>,
-    /// Is there as long as signals are waited for.
-    watched: Arc<()>,
 }
 
 impl Interrupts {
@@ -64,10 +62,9 @@ impl Interrupts {
     /// Begins to wait for a signal, and for a moment after it.
     fn watch(&self) -> io::Result<()> {
         let (raised, next_ends) = (self.raised.clone(), self.next_ends.clone());
-        let watched = Arc::downgrade(&self.watched);
         let watch = move || {
             while !raised.load(Ordering::Relaxed) {
-                if watched.strong_count() == 0 {
+                if next_ends.load(Ordering::Relaxed) {
                     return;
                 }
                 thread::sleep(MOMENT);
@@ -88,5 +85,11 @@ impl Interrupts {
     pub fn exit_code(&self) -> ExitCode {
         let code = self.code.load(Ordering::Relaxed);
         ExitCode::from(u8::try_from(code).unwrap_or(1))
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.next_ends.store(true, Ordering::Relaxed);
     }
 }

@@ -348,7 +348,13 @@ impl<O: Subject> Training<'_, O> {
             "interrupted after step {}; saved in {run}; to go on: bptt train --resume {run}",
             self.trainer.progress().step
         ));
-        self.valid_loss = self.trainer.evaluate(ops, &mut || false)?;
+        self.valid_loss = match self.trainer.evaluate(ops, &mut || false) {
+            Err(error @ Error::Diverged { .. }) => {
+                note(&error.to_string());
+                None
+            }
+            evaluated => evaluated?,
+        };
         if let Some(loss) = self.valid_loss {
             let metric = self.corpus.vocabulary.level().metric(loss);
             note(&format!("validation loss {loss:.4}  {metric}"));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 
 use super::initial::Initial;
 use super::interrupts::Interrupts;
@@ -74,7 +75,8 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<Ex
             config = settings::combine(&initial.adapt(given), given, matches)?;
         }
         initial.check_sizes(&config)?;
-        initial.check_level(&config)?;
+        let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        initial.check_given(given, is_given)?;
     }
     let config = config.resolved();
     let corpus = planned(&config, initial.as_ref())?;
@@ -109,6 +111,7 @@ fn resume(
     let path = run::last_of(path)?;
     let mut checkpoint = Checkpoint::read(&path)?;
     let mut config = settings::combine_resumed(&checkpoint.config, &arguments.config, matches)?;
+    config = config.resolved();
     if config.tokenizer.is_some() {
         // The file that it was read from may be gone.
         config.tokenizer = Some(folder.join(VOCABULARY));
