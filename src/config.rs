@@ -708,6 +708,10 @@ mod tests {
             let error = config(&[flag, value]).check().unwrap_err().to_string();
             assert!(error.starts_with(&format!("{} = ", &flag[2..])), "{error}");
         }
+        // As runs with the vocabulary of another were saved once.
+        let mut old = config(&["--level", "word", "--vocab-size", "20"]);
+        old.tokenizer = Some("tokenizer.json".into());
+        old.check().unwrap();
         // As a file may have it.
         for biases in [0, 3] {
             let mut config = config(&["--rnn-biases", "2"]);

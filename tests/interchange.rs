@@ -351,6 +351,15 @@ fn a_new_run_begins_with_old_weights() {
         let other = train(&["--init-from", "run", flag, value, "--out", "other"]);
         fails(folder.path(), &other, 2, &flag[2..]);
     }
+    // Its tokens are what counts, not what the run was called by that had it from another.
+    let on_text = |more: &[&'static str]| train_on("text.txt", more);
+    succeeds(folder.path(), &on_text(&["--level", "word", "--out", "w"]));
+    let taken = on_text(&["--tokenizer", "w/tokenizer.json", "--out", "t"]);
+    succeeds(folder.path(), &taken);
+    let from = ["--init-from", "t", "--out", "u", "--level"];
+    let characters = on_text(&[&from[..], &["char"]].concat());
+    fails(folder.path(), &characters, 2, "level = characters");
+    succeeds(folder.path(), &on_text(&[&from[..], &["word"]].concat()));
     let tiny = ["--lr", "1e-30", "--init-from"];
     let last = run::last_of(&run).unwrap();
     let file = last.join("model.safetensors");
