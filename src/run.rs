@@ -275,9 +275,9 @@ impl Run {
         if pointer(&self.path, BEST)?.is_some_and(|best| is_best(&best)) {
             return Ok(());
         }
-        let best = checkpoint_names(&self.path)?.into_iter().filter(is_best);
-        let newest = best.max_by(|a, b| age(a).cmp(&age(b)));
-        newest.map_or(Ok(()), |best| self.point_to(BEST, &best))
+        let mut best = checkpoint_names(&self.path)?.into_iter().filter(is_best);
+        best.next_back()
+            .map_or(Ok(()), |best| self.point_to(BEST, &best))
     }
 
     fn point_to(&self, pointer_file: &str, name: &str) -> Result<()> {
@@ -292,7 +292,6 @@ impl Run {
     fn prune(&self) -> Result<()> {
         folder::remove_unfinished(&self.checkpoints())?;
         let mut names = checkpoint_names(&self.path)?;
-        names.sort_by(|a, b| age(a).cmp(&age(b)));
         names.truncate(names.len().saturating_sub(self.keep));
         let (last, best) = (pointer(&self.path, LAST)?, pointer(&self.path, BEST)?);
         let is_kept = |name: &String| [&last, &best].contains(&&Some(name.clone()));
@@ -401,8 +400,7 @@ pub fn last_of(path: &Path) -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Read`] if there is no folder of them.
 pub fn checkpoints(run: &Path) -> Result<Vec<PathBuf>> {
-    let mut names = checkpoint_names(run)?;
-    names.sort_by(|a, b| age(a).cmp(&age(b)));
+    let names = checkpoint_names(run)?;
     let path = |name| run.join(CHECKPOINTS).join(name);
     Ok(names.into_iter().map(path).collect())
 }
@@ -444,7 +442,7 @@ fn pointer(run: &Path, file: &str) -> Result<Option<String>> {
     }
 }
 
-/// The names of all checkpoints of a run.
+/// The names of all checkpoints of a run, the oldest first.
 fn checkpoint_names(run: &Path) -> Result<Vec<String>> {
     let path = run.join(CHECKPOINTS);
     source::metadata(&path)?;
@@ -458,6 +456,7 @@ fn checkpoint_names(run: &Path) -> Result<Vec<String>> {
             names.push(name);
         }
     }
+    names.sort_by(|a, b| age(a).cmp(&age(b)));
     Ok(names)
 }
 
