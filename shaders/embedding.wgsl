@@ -1,9 +1,10 @@
 // out[r, :] = table[ids[r], :]: a row of the table for each token.
 //
 // table is [tokens, dim]: the rows of the tokens from first_token on. ids is [rows], out [rows, dim]
-// from out_offset on; rows of other tokens are left alone.
+// from out_offset on; rows of other tokens are left alone. dim and out_offset are in Elements: of one
+// f32 or, where rows are whole vec4s, of four.
 //
-// Work: one lane an element of out.
+// Work: one lane an Element of out.
 
 struct Params {
     rows: u32,
@@ -14,9 +15,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> table: array<f32>;
+@group(0) @binding(1) var<storage, read> table: array<Element>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<Element>;
 
 override WORKGROUP_SIZE: u32 = 64u;
 

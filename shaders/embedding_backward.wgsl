@@ -6,9 +6,10 @@
 // ascending order, as cut by the host. There is room for `segments` of them; those not needed are
 // empty, and nothing reads their sums.
 // dout is [rows, dim], starts [segments + 1], partials [segments, columns]: of as many columns from
-// first_column on as one binding has room for.
+// first_column on as one binding has room for. Columns are Elements: of one f32 or, where rows are whole
+// vec4s, of four.
 //
-// Work: one lane an element of partials, which sums in ascending r: the order is fixed.
+// Work: one lane an Element of partials, which sums in ascending r: the order is fixed.
 
 struct Params {
     segments: u32,
@@ -18,10 +19,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dout: array<f32>;
+@group(0) @binding(1) var<storage, read> dout: array<Element>;
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
 @group(0) @binding(3) var<storage, read> positions: array<u32>;
-@group(0) @binding(4) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(4) var<storage, read_write> partials: array<Element>;
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -42,7 +43,7 @@ fn main(
     if start == end {
         return;
     }
-    var sum = 0.0;
+    var sum = Element();
     for (var at = start; at < end; at++) {
         sum += dout[positions[at] * params.dim + column];
     }

@@ -3,9 +3,10 @@
 //
 // The segments of token v are of_token[v] .. of_token[v + 1].
 // partials is [segments, columns], of the columns from first_column on, of_token [V + 1]. dtable is
-// [tokens, dim] from out_offset on: the rows of the tokens from first_token on.
+// [tokens, dim] from out_offset on: the rows of the tokens from first_token on. Columns, dim and
+// out_offset are in Elements: of one f32 or, where rows are whole vec4s, of four.
 //
-// Work: one lane an element of dtable, which sums in ascending s: the order is fixed.
+// Work: one lane an Element of dtable, which sums in ascending s: the order is fixed.
 
 struct Params {
     tokens: u32,
@@ -17,9 +18,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partials: array<f32>;
+@group(0) @binding(1) var<storage, read> partials: array<Element>;
 @group(0) @binding(2) var<storage, read> of_token: array<u32>;
-@group(0) @binding(3) var<storage, read_write> dtable: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dtable: array<Element>;
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -37,7 +38,7 @@ fn main(
     let column = i % params.columns;
     let token = params.first_token + row;
     let end = of_token[token + 1u];
-    var sum = 0.0;
+    var sum = Element();
     for (var segment = of_token[token]; segment < end; segment++) {
         sum += partials[segment * params.columns + column];
     }

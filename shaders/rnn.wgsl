@@ -23,19 +23,6 @@ struct Params {
 const TILE: u32 = 4u; // rows and columns of a lane's tile
 override WORKGROUP_SIZE: u32 = 64u;
 
-fn stable_tanh(x: f32) -> f32 {
-    let s = x * x;
-    var p = -5.70498872745e-3;
-    p = p * s + 2.06390887954e-2;
-    p = p * s - 5.37397155531e-2;
-    p = p * s + 1.33314422036e-1;
-    p = p * s - 3.33332819422e-1;
-    let small = p * s * x + x;
-    let a = min(abs(x), 15.0);
-    let large = sign(x) * (1.0 - 2.0 / (exp(2.0 * a) + 1.0));
-    return select(small, large, a >= 0.625);
-}
-
 fn store(row: u32, column: u32, sums: vec4<f32>) {
     if row >= params.batch {
         return;

@@ -28,19 +28,6 @@ override WORKGROUP_SIZE: u32 = 128u; // vec4s of a row, at most
 
 var<workgroup> state: array<vec4<f32>, 2u * ROWS * WORKGROUP_SIZE>;
 
-fn stable_tanh(x: f32) -> f32 {
-    let s = x * x;
-    var p = -5.70498872745e-3;
-    p = p * s + 2.06390887954e-2;
-    p = p * s - 5.37397155531e-2;
-    p = p * s + 1.33314422036e-1;
-    p = p * s - 3.33332819422e-1;
-    let small = p * s * x + x;
-    let a = min(abs(x), 15.0);
-    let large = sign(x) * (1.0 - 2.0 / (exp(2.0 * a) + 1.0));
-    return select(small, large, a >= 0.625);
-}
-
 /// Where a row of a slot begins.
 fn row_of(slot: u32, row: u32) -> u32 {
     return (slot * params.batch + min(row, params.batch - 1u)) * (params.hidden / 4u);

@@ -23,9 +23,11 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (workgroup.x + workgroup.y * workgroups.x) * WORKGROUP_SIZE + lane;
+    // Not in the `if`: lavapipe loads once what all lanes read, but not with lanes masked.
+    let factor = rate[0] * norm[1];
     if 4u * i < params.len {
         let inside = 4u * i + vec4(0u, 1u, 2u, 3u) < vec4(params.len);
-        let updated = weights[i] - rate[0] * norm[1] * gradient[i];
-        weights[i] = select(weights[i], updated, inside);
+        let w = weights[i];
+        weights[i] = select(w, w - factor * gradient[i], inside);
     }
 }

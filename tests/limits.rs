@@ -15,11 +15,13 @@ use bptt::ops::{Matrix, Ops, Recurrence, RowChunk, Write, embedding_partials};
 use bptt::optimizer::{Optimizer, Rule};
 use bptt::parity::{OpReport, check_all, check_op, check_training};
 
-/// The first adapter with the default limits, changed by `change`; none where tests go without a GPU.
+/// The first adapter with the default limits and its own features, changed by `change`; none where tests
+/// go without a GPU.
 fn opened(change: impl FnOnce(&mut GpuSettings)) -> Option<Gpu> {
     drop(common::gpu()?);
     let adapter = adapters().swap_remove(0);
     let mut settings = GpuSettings::default_limits();
+    settings.features = GpuSettings::of(&adapter).features;
     change(&mut settings);
     Some(Gpu::open_with(&adapter, settings).unwrap())
 }
@@ -37,7 +39,7 @@ fn pass(reports: &[OpReport]) {
 
 #[test]
 fn every_check_holds_with_the_default_limits_and_no_feature() {
-    let Some(mut gpu) = opened(|_| {}) else {
+    let Some(mut gpu) = opened(|settings| *settings = GpuSettings::default_limits()) else {
         return;
     };
     assert_eq!(gpu.limits(), &wgpu::Limits::defaults());
@@ -51,7 +53,7 @@ fn every_check_holds_with_the_default_limits_and_no_feature() {
 /// this adapter: so the check above would notice.
 #[test]
 fn a_kernel_beyond_the_default_limits_is_noticed() {
-    let Some(mut gpu) = opened(|_| {}) else {
+    let Some(mut gpu) = opened(|settings| *settings = GpuSettings::default_limits()) else {
         return;
     };
     let kernels = KERNELS.iter().flat_map(|(_, kernels)| kernels.iter());
@@ -385,7 +387,7 @@ fn cuts_by_work_change_no_bits() {
     let Some(mut shared) = common::gpu() else {
         return;
     };
-    let variants = ["matmul_32", "matmul_128", "matmul_registers"];
+    let variants = ["matmul_32", "matmul_128", "matmul_subgroup"];
     let results = |gpu: &mut Gpu| -> Vec<_> {
         let by = variants.map(|variant| {
             gpu.force_variant("matmul", Some(variant));
@@ -511,7 +513,7 @@ fn losses<O: Ops<Elem = f32>>(ops: &mut O, size: ModelSize) -> Vec<f64> {
 /// Wa has 134 MB, WebGPU's default binding 134,217,728 bytes: it is two buffers.
 #[test]
 fn a_parameter_beyond_the_default_binding_trains_as_on_the_cpu() {
-    let Some(mut gpu) = opened(|_| {}) else {
+    let Some(mut gpu) = opened(|settings| *settings = GpuSettings::default_limits()) else {
         return;
     };
     let size = ModelSize {

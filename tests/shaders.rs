@@ -19,7 +19,7 @@ const WORKGROUP_NUMBER: &str = "workgroup.x + workgroup.y * workgroups.x";
 /// Everything that is wrong with a kernel whose file holds `source`.
 fn check(kernel: &Kernel, source: &str) -> Vec<String> {
     let mut errors = check_text(source);
-    match parse(source) {
+    match parse(kernel, source) {
         Ok((module, info)) => {
             errors.extend(check_layout(kernel, &module));
             errors.extend(check_backends(kernel, &module, &info).unwrap_or_else(|e| vec![e]));

@@ -71,10 +71,14 @@ fn binding_map() -> spv::BindingMap {
 
 /// The modules that a kernel becomes, each with the environment that it is for.
 fn modules(kernel: &Kernel) -> Result<Vec<(&'static str, Vec<u32>)>, String> {
-    let (module, info) = parse(kernel.source)?;
+    let (module, info) = parse(kernel, kernel.source)?;
     let mut modules = Vec::new();
     for (module, info) in settings(kernel, &module, &info)? {
-        for (version, environment) in ENVIRONMENTS {
+        // Subgroups came with SPIR-V 1.3.
+        let environments = ENVIRONMENTS
+            .iter()
+            .filter(|(version, _)| kernel.subgroup.is_none() || *version >= (1, 3));
+        for &(version, environment) in environments {
             for buffer in [BoundsCheckPolicy::Restrict, BoundsCheckPolicy::Unchecked] {
                 let words = spv::write_vec(&module, &info, &options(version, buffer), None);
                 modules.push((environment, words.map_err(|e| e.to_string())?));

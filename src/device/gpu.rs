@@ -64,7 +64,7 @@ impl GpuSettings {
     pub fn of(adapter: &wgpu::Adapter) -> Self {
         GpuSettings {
             limits: adapter.limits(),
-            features: Timer::features(adapter),
+            features: adapter.features() & (Timer::FEATURES | wgpu::Features::SUBGROUP),
             longest: LONGEST,
             plan_only: false,
         }
@@ -236,6 +236,15 @@ impl Gpu {
         Some(report.total_allocated_bytes)
     }
 
+    /// Can the device run `kernel`? It cannot if the kernel is for subgroups of another size.
+    pub fn can_run(&self, kernel: &Kernel) -> bool {
+        let has = self.device.features().contains(wgpu::Features::SUBGROUP);
+        let sizes = [self.info.subgroup_min_size, self.info.subgroup_max_size];
+        kernel
+            .subgroup
+            .is_none_or(|lanes| has && sizes == [lanes; 2])
+    }
+
     /// Uses `source` for the kernel `name` instead of its own, from its next first use on. For
     /// checking that a wrong kernel is caught.
     pub fn replace_kernel(&mut self, name: &'static str, source: String) {
@@ -245,23 +254,27 @@ impl Gpu {
     }
 
     /// Runs `op` by the kernel of this name from now on, whatever suits the adapter best; [`None`]
-    /// lets it choose again, and so does a name that the op does not know.
+    /// lets it choose again, and so does a name that the op does not know or the device cannot run.
     pub fn force_variant(&mut self, op: &'static str, variant: Option<&str>) {
-        let kernels = crate::ops::gpu::variants(op).iter();
-        match kernels.copied().find(|k| Some(k.name) == variant) {
+        let mut kernels = crate::ops::gpu::variants(op).iter().copied();
+        match kernels.find(|k| Some(k.name) == variant && self.can_run(k)) {
             Some(kernel) => self.variants.insert(op, kernel),
             None => self.variants.remove(op),
         };
     }
 
-    /// The names of the kernels among which `op` can choose, or its own where there is one way.
+    /// The names of the kernels among which `op` can choose on this device, or its own where there is
+    /// one way.
     pub fn variants_of(&self, op: &str) -> Vec<&'static str> {
         let entry = crate::ops::gpu::KERNELS
             .iter()
             .find(|(name, _)| *name == op);
         match (crate::ops::gpu::variants(op), entry) {
             ([], Some((name, _))) => vec![name],
-            (variants, _) => variants.iter().map(|kernel| kernel.name).collect(),
+            (variants, _) => {
+                let runnable = variants.iter().filter(|kernel| self.can_run(kernel));
+                runnable.map(|kernel| kernel.name).collect()
+            }
         }
     }
 

@@ -35,6 +35,18 @@ macro_rules! params {
 }
 pub(crate) use params;
 
+/// The text of a kernel: its file in `shaders`, and behind it those in `shaders/shared` whose functions
+/// it calls.
+macro_rules! wgsl {
+    ($file:literal $(, $shared:literal)*) => {
+        concat!(
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file, ".wgsl")),
+            $("\n", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $shared, ".wgsl")),)*
+        )
+    };
+}
+pub(crate) use wgsl;
+
 /// A WGSL file and what the host knows of it.
 #[derive(Debug)]
 pub struct Kernel {
@@ -42,7 +54,7 @@ pub struct Kernel {
     pub name: &'static str,
     /// The file's name without `.wgsl`.
     pub file: &'static str,
-    /// The file.
+    /// The file, and what it shares with others behind it.
     pub source: &'static str,
     /// The parameter struct's fields; empty for a kernel without.
     pub fields: &'static [Field],
@@ -52,6 +64,8 @@ pub struct Kernel {
     pub overrides: &'static [(&'static str, f64)],
     /// Pipeline-overridable booleans that a dispatch sets: bit i of its `switches` is the i-th.
     pub switches: &'static [&'static str],
+    /// Lanes that every subgroup must have, of a kernel that uses subgroups.
+    pub subgroup: Option<u32>,
 }
 
 impl Kernel {
@@ -70,6 +84,7 @@ impl Kernel {
             bindings,
             overrides,
             switches: &[],
+            subgroup: None,
         }
     }
 
@@ -83,6 +98,14 @@ impl Kernel {
     /// switched off costs nothing. (On lavapipe both sides of an `if` are executed.)
     pub const fn with_switches(self, switches: &'static [&'static str]) -> Self {
         Kernel { switches, ..self }
+    }
+
+    /// The same for devices all of whose subgroups have so many lanes.
+    pub const fn for_subgroups_of(self, lanes: u32) -> Self {
+        Kernel {
+            subgroup: Some(lanes),
+            ..self
+        }
     }
 
     /// All overridable constants for a setting of the switches.

@@ -123,6 +123,9 @@ fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<Stri
     let mut errors = Vec::new();
     for &mutation in mutations {
         let (kernel, from, to) = mutation;
+        if !can_run(&gpu, op, kernel) {
+            continue;
+        }
         let variant = variant_of(op, kernel);
         // Words may be of a later failure than the first.
         let check = |gpu: &mut Gpu| match words {
@@ -136,6 +139,12 @@ fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<Stri
         }
     }
     errors
+}
+
+/// Can the device run this kernel, if there is one of the name?
+fn can_run(gpu: &Gpu, op: &str, name: &str) -> bool {
+    let kernel = kernels(op).iter().find(|kernel| kernel.name == name);
+    kernel.is_none_or(|kernel| gpu.can_run(kernel))
 }
 
 /// Runs `check` with a kernel mutated, and puts the kernel right again.

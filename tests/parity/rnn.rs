@@ -1,7 +1,6 @@
 use bptt::Result;
 use bptt::device::{Device, Gpu, Purpose};
 use bptt::model::Init;
-use bptt::ops::gpu::variants;
 use bptt::ops::{Ops, Recurrence};
 
 crate::parity_tests!("rnn",
@@ -16,13 +15,16 @@ crate::parity_tests!("rnn",
         ("rnn", "size - 1u", "size - 2u"),
         ("rnn", "a >= 0.625", "a >= 1.0"),
         ("rnn", "* WORKGROUP_SIZE + lane", "* 32u + lane"),
-        ("rnn_registers", "hidden[at] + sum", "sum"),
-        ("rnn_registers", "vec4(stable_tanh(z.x)", "vec4(z.x"),
-        ("rnn_registers", "previous = params.first_step *", "previous = 0u *"),
-        ("rnn_registers", "(across + COLUMNS - 1u) / COLUMNS", "across / COLUMNS"),
-        ("rnn_registers", "row + 3u, last_row", "row + 2u, last_row"),
-        ("rnn_registers", "(k * 4u + 2u) * across", "(k * 4u + 1u) * across"),
-        ("rnn_registers", "a >= 0.625", "a >= 1.0"),
+        ("rnn_subgroup", "hidden[at] + row_of(sums, i)", "row_of(sums, i)"),
+        ("rnn_subgroup", "vec4(stable_tanh(z.x)", "vec4(z.x"),
+        ("rnn_subgroup", "previous = params.first_step *", "previous = 0u *"),
+        ("rnn_subgroup", "(params.hidden + TILE_COLUMNS - 1u) / TILE_COLUMNS", "params.hidden / TILE_COLUMNS"),
+        ("rnn_subgroup", "vec4(0u, 1u, 2u, 3u) * BLOCK", "vec4(0u, 1u, 2u, 2u) * BLOCK"),
+        ("rnn_subgroup", "strip * STRIP / 4u + k", "k"),
+        ("rnn_subgroup", "wh[at + 2u * across]", "wh[at + across]"),
+        ("rnn_subgroup", "if OVER_8_ROWS {\n        store_rows", "if false {\n        store_rows"),
+        ("rnn_subgroup", "if OVER_16_ROWS {\n            store_rows", "if false {\n            store_rows"),
+        ("rnn_subgroup", "a >= 0.625", "a >= 1.0"),
         ("rnn_sequence", "hidden[at] + sum", "sum"),
         ("rnn_sequence", "vec4(stable_tanh(z.x)", "vec4(z.x"),
         ("rnn_sequence", "row_of(params.first_step, row + r)", "row_of(0u, row + r)"),
@@ -39,7 +41,8 @@ crate::parity_tests!("rnn",
     ],
     overrun: &[
         ("rnn", "j < params.hidden", "j <= params.hidden"),
-        ("rnn_registers", "column >= across", "column > across"),
+        ("rnn_subgroup", "if column >= params.hidden", "if column > params.hidden"),
+        ("rnn_subgroup", "params.batch - min(row, params.batch)", "BLOCK"),
         ("rnn_sequence", "hidden[at] = h;", "hidden[at + 1u] = h;"),
         ("rnn_sequence", "across {\n            var", "across + 1u {\n            var"),
     ],
@@ -111,22 +114,20 @@ fn differing_variants_of(gpu: &mut Gpu, op: &'static str, run: Run) -> Result<Ve
             batch,
             hidden,
         };
-        let mut bits_by = |variant: &str| {
+        let bits_by = |gpu: &mut Gpu, variant: &str| {
             gpu.force_variant(op, Some(variant));
             let result = run(gpu, size);
             gpu.force_variant(op, None);
             result.map(|x| x.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
-        let [first, others @ ..] = variants(op) else {
-            return Ok(differing);
-        };
-        let want = bits_by(first.name)?;
-        for other in others {
-            if bits_by(other.name)? != want {
-                differing.push(format!(
-                    "{} differs from {} at {size:?}",
-                    other.name, first.name
-                ));
+        let mut results = Vec::new();
+        for variant in gpu.variants_of(op) {
+            results.push((variant, bits_by(gpu, variant)?));
+        }
+        for (variant, bits) in &results[1..] {
+            if *bits != results[0].1 {
+                let first = results[0].0;
+                differing.push(format!("{variant} differs from {first} at {size:?}"));
             }
         }
     }

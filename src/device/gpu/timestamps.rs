@@ -38,13 +38,10 @@ struct Queries {
 }
 
 impl Timer {
-    /// The features that timestamps need, as far as `adapter` has them. A device pays for queries
-    /// when it makes them, not for having been asked for the feature.
-    pub fn features(adapter: &wgpu::Adapter) -> wgpu::Features {
-        let wanted =
-            wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
-        adapter.features() & wanted
-    }
+    /// The features that timestamps need. A device pays for queries when it makes them, not for having
+    /// been asked for the feature.
+    pub const FEATURES: wgpu::Features =
+        wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
 
     /// Notes a kernel that is about to be dispatched, if a lap is under way.
     pub fn note(&mut self, kernel: &'static str) {

@@ -2,7 +2,7 @@
 
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::ReadWrite;
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::device::{Gpu, check_range};
 use crate::error::Result;
@@ -21,7 +21,7 @@ const LANES: usize = 64;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "copy_within",
-    include_str!("../../../shaders/copy_within.wgsl"),
+    wgsl!("copy_within"),
     &[("data", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

@@ -3,7 +3,7 @@
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
@@ -21,7 +21,7 @@ const LANES: usize = 64;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "cross_entropy",
-    include_str!("../../../shaders/cross_entropy.wgsl"),
+    wgsl!("cross_entropy"),
     &[
         ("probs", Read),
         ("labels", Read),

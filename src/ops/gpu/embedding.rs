@@ -1,10 +1,9 @@
-//! Host side of `embedding.wgsl` and `embedding_vec4.wgsl` (for rows of whole vec4s): a row of the
-//! table for each token.
+//! Host side of `embedding.wgsl`, element by element or by vec4s: a row of the table for each token.
 
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor, aligned_rows};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Access, Kernel, params};
+use crate::device::kernel::{Access, Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Matrix, check};
@@ -27,16 +26,17 @@ const BINDINGS: &[(&str, Access)] = &[("table", Read), ("ids", Read), ("out", Re
 
 static ANY: Kernel = Kernel::new::<Params>(
     "embedding",
-    include_str!("../../../shaders/embedding.wgsl"),
+    wgsl!("embedding", "element_f32"),
     BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
 );
 static VEC4: Kernel = Kernel::new::<Params>(
-    "embedding_vec4",
-    include_str!("../../../shaders/embedding_vec4.wgsl"),
+    "embedding",
+    wgsl!("embedding", "element_vec4"),
     BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
-);
+)
+.named("embedding_vec4");
 
 /// Every variant.
 pub static KERNELS: &[&Kernel] = &[&ANY, &VEC4];
@@ -68,8 +68,8 @@ pub fn embedding(
             let table = table.from((op, "table"), first_token * dim, end_token * dim)?;
             let params = Params {
                 rows: (end - first) as u32,
-                dim: dim as u32,
-                out_offset: out_offset as u32,
+                dim: (dim / width) as u32,
+                out_offset: (out_offset / width) as u32,
                 first_token: first_token as u32,
                 tokens: (end_token - first_token) as u32,
             };

@@ -1,10 +1,10 @@
-//! Host side of `embedding_backward.wgsl` and `embedding_backward_total.wgsl`: scatter-add as a gather
-//! by token, in two levels.
+//! Host side of `embedding_backward.wgsl` and `embedding_backward_total.wgsl`, element by element or by
+//! vec4s: scatter-add as a gather by token, in two levels.
 
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Access, Kernel, params, wgsl};
 use crate::device::tokens::Segments;
 use crate::device::work::Work;
 use crate::error::Result;
@@ -32,33 +32,54 @@ params! {
     }
 }
 
-/// Lanes of a workgroup, one element each.
+/// Lanes of a workgroup, one element or vec4 each.
 const LANES: usize = 64;
 
-static KERNEL: Kernel = Kernel::new::<Params>(
-    "embedding_backward",
-    include_str!("../../../shaders/embedding_backward.wgsl"),
-    &[
-        ("dout", Read),
-        ("starts", Read),
-        ("positions", Read),
-        ("partials", ReadWrite),
-    ],
-    &[("WORKGROUP_SIZE", LANES as f64)],
-);
-static TOTAL: Kernel = Kernel::new::<TotalParams>(
-    "embedding_backward_total",
-    include_str!("../../../shaders/embedding_backward_total.wgsl"),
-    &[
-        ("partials", Read),
-        ("of_token", Read),
-        ("dtable", ReadWrite),
-    ],
-    &[("WORKGROUP_SIZE", LANES as f64)],
-);
+const BINDINGS: &[(&str, Access)] = &[
+    ("dout", Read),
+    ("starts", Read),
+    ("positions", Read),
+    ("partials", ReadWrite),
+];
+const TOTAL_BINDINGS: &[(&str, Access)] = &[
+    ("partials", Read),
+    ("of_token", Read),
+    ("dtable", ReadWrite),
+];
+const WORKGROUP_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", LANES as f64)];
 
-/// Both, one after the other.
-pub static KERNELS: &[&Kernel] = &[&KERNEL, &TOTAL];
+static ANY: Kernel = Kernel::new::<Params>(
+    "embedding_backward",
+    wgsl!("embedding_backward", "element_f32"),
+    BINDINGS,
+    WORKGROUP_SIZE,
+);
+static VEC4: Kernel = Kernel::new::<Params>(
+    "embedding_backward",
+    wgsl!("embedding_backward", "element_vec4"),
+    BINDINGS,
+    WORKGROUP_SIZE,
+)
+.named("embedding_backward_vec4");
+static ANY_TOTAL: Kernel = Kernel::new::<TotalParams>(
+    "embedding_backward_total",
+    wgsl!("embedding_backward_total", "element_f32"),
+    TOTAL_BINDINGS,
+    WORKGROUP_SIZE,
+);
+static VEC4_TOTAL: Kernel = Kernel::new::<TotalParams>(
+    "embedding_backward_total",
+    wgsl!("embedding_backward_total", "element_vec4"),
+    TOTAL_BINDINGS,
+    WORKGROUP_SIZE,
+)
+.named("embedding_backward_total_vec4");
+
+/// The first level of every variant.
+pub static VARIANTS: &[&Kernel] = &[&ANY, &VEC4];
+
+/// Both levels of every variant.
+pub static KERNELS: &[&Kernel] = &[&ANY, &VEC4, &ANY_TOTAL, &VEC4_TOTAL];
 
 /// See [`crate::ops::Ops::embedding_backward`].
 pub fn embedding_backward(
@@ -82,37 +103,44 @@ pub fn embedding_backward(
     if most == 0 {
         return Err(partials.unbindable(op, "partials", segments));
     }
+    let by_vec4s = dim.is_multiple_of(4) && most >= 4;
+    let (kernel, total, width) = match gpu.forced_variant(op).unwrap_or(&VEC4) {
+        kernel if by_vec4s && kernel.name == VEC4.name => (&VEC4, &VEC4_TOTAL, 4),
+        _ => (&ANY, &ANY_TOTAL, 1),
+    };
+    let in_elements = |count: usize| (count / width) as u32;
     let tokens = dtable.row_windows((op, "dtable"), Matrix::new(vocab, dim), 1)?;
-    for first_column in (0..dim).step_by(most) {
-        let columns = most.min(dim - first_column);
+    for first_column in (0..dim).step_by(most / width * width) {
+        let columns = (most / width * width).min(dim - first_column);
         let elements = segments * columns;
         let params = Params {
             segments: segments as u32,
-            dim: dim as u32,
-            first_column: first_column as u32,
-            columns: columns as u32,
+            dim: in_elements(dim),
+            first_column: in_elements(first_column),
+            columns: in_elements(columns),
         };
         let sums = partials.from((op, "partials"), 0, elements)?;
         let starts = index.starts.whole(op, "starts")?;
         let positions = index.positions.whole(op, "positions")?;
         let buffers = [dout.whole(op, "dout")?, starts, positions, &sums];
         let work = Work::of(rows * columns, rows * columns + elements);
-        gpu.dispatch(&KERNEL, &params, &buffers, elements.div_ceil(LANES), work)?;
+        let workgroups = (elements / width).div_ceil(LANES);
+        gpu.dispatch(kernel, &params, &buffers, workgroups, work)?;
         for &(first_token, end_token) in &tokens {
             let (out, out_offset) = dtable.window(first_token * dim, end_token * dim);
             let params = TotalParams {
                 tokens: (end_token - first_token) as u32,
-                dim: dim as u32,
+                dim: in_elements(dim),
                 first_token: first_token as u32,
-                first_column: first_column as u32,
-                columns: columns as u32,
-                out_offset: out_offset as u32,
+                first_column: in_elements(first_column),
+                columns: in_elements(columns),
+                out_offset: in_elements(out_offset),
             };
             let written = (end_token - first_token) * columns;
             let of_token = index.of_token.whole(op, "segments of tokens")?;
             let work = Work::of(elements.min(written), elements + written);
-            let workgroups = written.div_ceil(LANES);
-            gpu.dispatch(&TOTAL, &params, &[&sums, of_token, &out], workgroups, work)?;
+            let workgroups = (written / width).div_ceil(LANES);
+            gpu.dispatch(total, &params, &[&sums, of_token, &out], workgroups, work)?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::groups::{lengths, runs};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{NORM_CHUNK, check, norm_partials};
@@ -30,7 +30,7 @@ const LANES: usize = 256;
 
 static PARTIAL: Kernel = Kernel::new::<PartialParams>(
     "global_norm",
-    include_str!("../../../shaders/global_norm.wgsl"),
+    wgsl!("global_norm"),
     &[("x", Read), ("partials", ReadWrite)],
     &[
         ("WORKGROUP_SIZE", LANES as f64),
@@ -39,7 +39,7 @@ static PARTIAL: Kernel = Kernel::new::<PartialParams>(
 );
 static TOTAL: Kernel = Kernel::new::<TotalParams>(
     "global_norm_total",
-    include_str!("../../../shaders/global_norm_total.wgsl"),
+    wgsl!("global_norm_total"),
     &[("partials", Read), ("norm", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

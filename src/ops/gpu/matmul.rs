@@ -1,8 +1,8 @@
-//! Host side of `matmul.wgsl` (tiles in workgroup memory, for GPUs), `matmul_registers.wgsl` (no
-//! barrier, for adapters that compute on the CPU) and `matmul_sum.wgsl` (adds partial products).
+//! Host side of `matmul.wgsl` (tiles in workgroup memory, for GPUs), `matmul_subgroup.wgsl` (a tile a
+//! subgroup, for adapters that compute on the CPU) and `matmul_sum.wgsl` (adds partial products).
 //!
-//! What decides the bits of a result is decided by the adapter's kind and the shape alone: registers
-//! or tiles, and the cut along k. The tile's size does not: it may be found by trial.
+//! What decides the bits of a result is decided by the adapter and the shape alone: workgroups or
+//! subgroups, and the cut along k. The tile's size does not: it may be found by trial.
 
 mod blocks;
 mod trial;
@@ -10,10 +10,12 @@ mod trial;
 use crate::device::Gpu;
 use crate::device::gpu::{Buffer, GpuTensor, SCRATCH};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Access, Kernel, params};
+use crate::device::kernel::{Access, Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Matrix, Write, check};
+
+use super::subgroup;
 use blocks::Blocks;
 
 params! {
@@ -57,24 +59,23 @@ params! {
 }
 
 const BINDINGS: &[(&str, Access)] = &[("a", Read), ("b", Read), ("bias", Read), ("c", ReadWrite)];
-/// Those of the tiles are the first of those of the register variant.
+/// Those of workgroups are the first of those of subgroups.
 const SWITCHES: &[&str] = &["A_ALONG_K", "B_ALONG_N", "ALIGNED"];
-const REGISTERS_SWITCHES: &[&str] = &[
+const SUBGROUP_SWITCHES: &[&str] = &[
     "A_ALONG_K",
     "B_ALONG_N",
     "ALIGNED",
     "C_ALIGNED",
     "HAS_BIAS",
     "ACCUMULATE",
+    "OVER_8_ROWS",
 ];
-/// Lanes of a workgroup of the register variant, one tile each.
-const LANES: usize = 16;
 /// Lanes of a workgroup of the sum.
 const SUM_LANES: usize = 64;
 
 /// `matmul.wgsl` for tiles of one size.
 const fn tiled(name: &'static str, overrides: &'static [(&'static str, f64)]) -> Kernel {
-    let source = include_str!("../../../shaders/matmul.wgsl");
+    let source = wgsl!("matmul");
     Kernel::new::<Params>("matmul", source, BINDINGS, overrides)
         .named(name)
         .with_switches(SWITCHES)
@@ -83,16 +84,17 @@ const fn tiled(name: &'static str, overrides: &'static [(&'static str, f64)]) ->
 static TILE_32: Kernel = tiled("matmul_32", &[("TILE", 32.0)]);
 static TILE_64: Kernel = tiled("matmul_64", &[("TILE", 64.0)]);
 static TILE_128: Kernel = tiled("matmul_128", &[("TILE", 128.0)]);
-static REGISTERS: Kernel = Kernel::new::<Params>(
-    "matmul_registers",
-    include_str!("../../../shaders/matmul_registers.wgsl"),
+static SUBGROUP: Kernel = Kernel::new::<Params>(
+    "matmul_subgroup",
+    wgsl!("matmul_subgroup", "subgroup_tile"),
     BINDINGS,
-    &[("WORKGROUP_SIZE", LANES as f64)],
+    &[],
 )
-.with_switches(REGISTERS_SWITCHES);
+.with_switches(SUBGROUP_SWITCHES)
+.for_subgroups_of(subgroup::LANES);
 static SUM: Kernel = Kernel::new::<SumParams>(
     "matmul_sum",
-    include_str!("../../../shaders/matmul_sum.wgsl"),
+    wgsl!("matmul_sum"),
     &[("parts", Read), ("bias", Read), ("c", ReadWrite)],
     &[("WORKGROUP_SIZE", SUM_LANES as f64)],
 );
@@ -101,17 +103,16 @@ static SUM: Kernel = Kernel::new::<SumParams>(
 static TILES: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128];
 
 /// Every variant.
-pub static VARIANTS: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128, &REGISTERS];
+pub static VARIANTS: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128, &SUBGROUP];
 
 /// Every variant, and the sum that all of them need.
-pub static KERNELS: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128, &REGISTERS, &SUM];
+pub static KERNELS: &[&Kernel] = &[&TILE_32, &TILE_64, &TILE_128, &SUBGROUP, &SUM];
 
-/// Rows and columns of the tile of C that a workgroup of `kernel`, or a lane of the register
-/// variant, computes.
+/// Rows and columns of the tile of C that a workgroup of one of [`TILES`] computes.
 fn side(kernel: &Kernel) -> usize {
     match kernel.overrides {
         [("TILE", side)] => *side as usize,
-        _ => 8,
+        _ => 1,
     }
 }
 
@@ -127,24 +128,24 @@ struct Shape {
 impl Shape {
     /// Workgroups of `kernel` for one product of the batch after another.
     fn workgroups(&self, kernel: &Kernel) -> usize {
-        let side = side(kernel);
-        let tiles = self.m.div_ceil(side) * self.n.div_ceil(side) * self.batch;
-        if is_registers(kernel) {
-            tiles.div_ceil(LANES)
+        let tiles = if is_subgroup(kernel) {
+            subgroup::tiles(self.m, self.n)
         } else {
-            tiles
-        }
+            let side = side(kernel);
+            self.m.div_ceil(side) * self.n.div_ceil(side)
+        };
+        tiles * self.batch
     }
 }
 
-fn is_registers(kernel: &Kernel) -> bool {
-    kernel.name == REGISTERS.name
+fn is_subgroup(kernel: &Kernel) -> bool {
+    kernel.name == SUBGROUP.name
 }
 
 /// Workgroups of 64×64 that fill a GPU: about one for each multiprocessor of a large one. As many
 /// parts of a product fit the scratch memory.
 const FILLING: usize = SCRATCH / (64 * 64);
-/// Workgroups of the register variant that keep the cores of a processor busy.
+/// Subgroups that keep the cores of a processor busy.
 const FILLING_CORES: usize = 16;
 /// Fewest k's of a part, and most parts: each costs writing and reading M·N elements.
 const MIN_DEPTH: usize = 128;
@@ -165,8 +166,8 @@ struct Cut {
 impl Cut {
     /// By the shape alone, and the same for every size of tile: the order of sums depends on it.
     fn of(shape: Shape, kernel: &Kernel) -> Option<Self> {
-        let (uncut, filling) = if is_registers(kernel) {
-            (shape.workgroups(&REGISTERS), FILLING_CORES)
+        let (uncut, filling) = if is_subgroup(kernel) {
+            (shape.workgroups(&SUBGROUP), FILLING_CORES)
         } else {
             (shape.workgroups(&TILE_64), FILLING)
         };
@@ -241,8 +242,8 @@ fn kernel(gpu: &mut Gpu, shape: Shape) -> Result<&'static Kernel> {
     if gpu.tries_variants() {
         return trial::choose(gpu, shape);
     }
-    if gpu.is_software() {
-        return Ok(&REGISTERS);
+    if gpu.is_software() && gpu.can_run(&SUBGROUP) {
+        return Ok(&SUBGROUP);
     }
     Ok(suited(shape, TILES))
 }
@@ -353,6 +354,7 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usiz
         && is_aligned([b.1.offset, b.1.cols, b.1.batch_stride])
         && k.is_multiple_of(4);
     let c_aligned = is_aligned([c.1.offset, block.c_row, c.1.batch_stride]) && n.is_multiple_of(4);
+    let [over_8_rows, _] = subgroup::switches(m);
     let switches = [
         !a.1.transposed,
         !b.1.transposed,
@@ -360,6 +362,7 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usiz
         c_aligned,
         block.bias.is_some(),
         block.write == Write::Accumulate,
+        over_8_rows,
     ];
     let switches = (0..kernel.switches.len())
         .zip(switches)
@@ -404,8 +407,8 @@ mod tests {
         assert_eq!(cut(512, 512, 512), None);
         assert_eq!(cut(32, 256, 256), None);
         // An adapter that computes on the CPU is full sooner.
-        assert_eq!(Cut::of(shape(256, 256, 2048), &REGISTERS), None);
-        assert!(Cut::of(shape(8, 8, 2048), &REGISTERS).is_some());
+        assert_eq!(Cut::of(shape(256, 256, 2048), &SUBGROUP), None);
+        assert!(Cut::of(shape(8, 8, 2048), &SUBGROUP).is_some());
         let batch = 2;
         let batched = Shape {
             batch,
@@ -422,7 +425,7 @@ mod tests {
                 let shape = shape(m, n, k);
                 let cut = Cut::of(shape, &TILE_64);
                 assert!(TILES.iter().all(|tile| Cut::of(shape, tile) == cut));
-                for Cut { parts, depth } in cut.into_iter().chain(Cut::of(shape, &REGISTERS)) {
+                for Cut { parts, depth } in cut.into_iter().chain(Cut::of(shape, &SUBGROUP)) {
                     assert!(parts * m * n <= SCRATCH, "{shape:?}");
                     assert!((parts - 1) * depth < k && k <= parts * depth, "{shape:?}");
                     assert!(depth.is_multiple_of(DEPTH) && depth >= MIN_DEPTH);

@@ -17,6 +17,7 @@ mod sgd;
 mod softmax;
 mod softmax_backward;
 pub(crate) mod softmax_cross_entropy;
+mod subgroup;
 mod sum_rows;
 mod tanh;
 mod tanh_backward;
@@ -55,6 +56,7 @@ pub static KERNELS: &[(&str, &[&Kernel])] = &[
 pub fn variants(op: &str) -> &'static [&'static Kernel] {
     match op {
         "embedding" => embedding::KERNELS,
+        "embedding_backward" => embedding_backward::VARIANTS,
         "matmul" => matmul::VARIANTS,
         "rnn" => rnn::KERNELS,
         "rnn_backward" => rnn_backward::KERNELS,

@@ -1,14 +1,16 @@
-//! Host side of `rnn.wgsl`, `rnn_registers.wgsl` (for adapters that compute on the CPU) and
+//! Host side of `rnn.wgsl`, `rnn_subgroup.wgsl` (for adapters that compute on the CPU) and
 //! `rnn_sequence.wgsl` (for few rows); and what both directions of the recurrence share: parameters,
 //! choice of kernel and grid.
 
 use crate::device::Gpu;
 use crate::device::gpu::{Buffer, GpuTensor, aligned_rows};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Access, Kernel, params};
+use crate::device::kernel::{Access, Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Recurrence, check};
+
+use super::subgroup;
 
 params! {
     /// Of every kernel of the recurrence. A dispatch takes `steps` time steps from `first_step` on,
@@ -23,46 +25,43 @@ params! {
     }
 }
 
-/// Rows of a tile, in every kernel.
+/// Rows of a tile, in the kernels without subgroups.
 const ROWS: usize = 4;
 /// Lanes of a workgroup, one tile of 4 columns each.
 const LANES: usize = 64;
-/// Lanes of a workgroup of a register kernel, one tile of 16 columns each.
-const REGISTERS_LANES: usize = 16;
 /// Lanes of a workgroup of a sequence kernel, one for each 4 columns: two states of 4 rows take all of
 /// the 16 KiB of workgroup memory that every adapter has.
 const SEQUENCE_LANES: usize = 128;
 
 /// The `WORKGROUP_SIZE` of the kernels.
 pub(super) const WORKGROUP_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", LANES as f64)];
-/// The same of the register kernels.
-pub(super) const REGISTERS_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", REGISTERS_LANES as f64)];
 /// The same of the sequence kernels.
 pub(super) const SEQUENCE_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", SEQUENCE_LANES as f64)];
 
+/// The switches of the subgroup kernels.
+pub(super) const SUBGROUP_SWITCHES: &[&str] = &["OVER_8_ROWS", "OVER_16_ROWS"];
+
 const BINDINGS: &[(&str, Access)] = &[("wh", Read), ("hidden", ReadWrite)];
 
-static ANY: Kernel = Kernel::new::<Params>(
-    "rnn",
-    include_str!("../../../shaders/rnn.wgsl"),
+static ANY: Kernel =
+    Kernel::new::<Params>("rnn", wgsl!("rnn", "stable_tanh"), BINDINGS, WORKGROUP_SIZE);
+static SUBGROUP: Kernel = Kernel::new::<Params>(
+    "rnn_subgroup",
+    wgsl!("rnn_subgroup", "subgroup_tile", "stable_tanh"),
     BINDINGS,
-    WORKGROUP_SIZE,
-);
-static REGISTERS: Kernel = Kernel::new::<Params>(
-    "rnn_registers",
-    include_str!("../../../shaders/rnn_registers.wgsl"),
-    BINDINGS,
-    REGISTERS_SIZE,
-);
+    &[],
+)
+.with_switches(SUBGROUP_SWITCHES)
+.for_subgroups_of(subgroup::LANES);
 static SEQUENCE: Kernel = Kernel::new::<Params>(
     "rnn_sequence",
-    include_str!("../../../shaders/rnn_sequence.wgsl"),
+    wgsl!("rnn_sequence", "stable_tanh"),
     BINDINGS,
     SEQUENCE_SIZE,
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel; 3] = &[&ANY, &REGISTERS, &SEQUENCE];
+pub static KERNELS: &[&Kernel; 3] = &[&ANY, &SUBGROUP, &SEQUENCE];
 
 /// See [`crate::ops::Ops::rnn`].
 pub fn rnn(gpu: &mut Gpu, hidden: &mut GpuTensor, wh: &GpuTensor, size: Recurrence) -> Result<()> {
@@ -81,6 +80,7 @@ pub fn rnn(gpu: &mut Gpu, hidden: &mut GpuTensor, wh: &GpuTensor, size: Recurren
 /// How a recurrence is cut into dispatches of which kernel.
 pub(super) struct Schedule {
     kernel: &'static Kernel,
+    switches: u32,
     workgroups: usize,
     steps_a_dispatch: usize,
     /// Slots from whose multiples on bindings begin; none where tensors are bound as a whole.
@@ -119,7 +119,7 @@ const SEQUENCE_ROWS: usize = 64;
 const MAX_ITERATIONS: usize = 1 << 12;
 
 impl Schedule {
-    /// For the kernels of one direction: a step at a time for any size, the same in registers, and a
+    /// For the kernels of one direction: a step at a time for any size, the same by subgroups, and a
     /// sequence. The last two take whole vec4s only. `slots` are the tensors of a slot a time step.
     ///
     /// # Errors
@@ -127,12 +127,16 @@ impl Schedule {
     pub fn new(
         gpu: &Gpu,
         op: &'static str,
-        [any, registers, sequence]: &[&'static Kernel; 3],
+        [any, by_subgroups, sequence]: &[&'static Kernel; 3],
         size: Recurrence,
         slots: &[&GpuTensor],
     ) -> Result<Self> {
         let suited = if gpu.is_software() {
-            registers
+            if gpu.can_run(by_subgroups) {
+                by_subgroups
+            } else {
+                any
+            }
         } else if size.batch <= SEQUENCE_ROWS && size.time_steps > 1 {
             sequence
         } else {
@@ -141,17 +145,22 @@ impl Schedule {
         let name = gpu.forced_variant(op).unwrap_or(suited).name;
         let (rows, vec4s) = (size.batch.div_ceil(ROWS), size.hidden / 4);
         let whole_vec4s = size.hidden.is_multiple_of(4);
-        let (kernel, workgroups, steps_a_dispatch) = if name == registers.name && whole_vec4s {
-            let tiles = rows * size.hidden.div_ceil(16);
-            (registers, tiles.div_ceil(REGISTERS_LANES), 1)
+        let (kernel, workgroups, steps_a_dispatch) = if name == by_subgroups.name && whole_vec4s {
+            (by_subgroups, subgroup::tiles(size.batch, size.hidden), 1)
         } else if name == sequence.name && whole_vec4s && vec4s <= SEQUENCE_LANES {
             (sequence, rows, MAX_ITERATIONS / vec4s.max(1))
         } else {
             let tiles = rows * size.hidden.div_ceil(4);
             (any, tiles.div_ceil(LANES), 1)
         };
+        let [over_8, over_16] = subgroup::switches(size.batch).map(u32::from);
+        let switches = match kernel.switches {
+            [] => 0,
+            _ => over_8 | over_16 << 1,
+        };
         let mut schedule = Schedule {
             kernel,
+            switches,
             workgroups,
             steps_a_dispatch,
             aligned_slots: None,
@@ -227,7 +236,8 @@ impl Schedule {
         let slot = batch * hidden;
         let flops = 2 * piece.steps * slot * (hidden + 1);
         let work = Work::of(flops, hidden * hidden + (2 * piece.steps + 1) * slot);
-        gpu.dispatch(self.kernel, &params, buffers, self.workgroups, work)
+        let (kernel, switches) = (self.kernel, self.switches);
+        gpu.dispatch_switched(kernel, switches, &params, buffers, self.workgroups, work)
     }
 }
 
@@ -240,6 +250,7 @@ mod tests {
         for (time_steps, steps_a_dispatch) in [(0, 3), (1, 3), (3, 3), (7, 3), (64, 64), (5, 1)] {
             let schedule = Schedule {
                 kernel: &ANY,
+                switches: 0,
                 workgroups: 1,
                 steps_a_dispatch,
                 aligned_slots: Some(2),

@@ -1,11 +1,12 @@
-//! Host side of `rnn_backward.wgsl`, `rnn_backward_registers.wgsl` (for adapters that compute on the
+//! Host side of `rnn_backward.wgsl`, `rnn_backward_subgroup.wgsl` (for adapters that compute on the
 //! CPU) and `rnn_backward_sequence.wgsl` (for few rows): the last steps come first.
 
-use super::rnn::{Params, REGISTERS_SIZE, SEQUENCE_SIZE, Schedule, WORKGROUP_SIZE};
+use super::rnn::{Params, SEQUENCE_SIZE, SUBGROUP_SWITCHES, Schedule, WORKGROUP_SIZE};
+use super::subgroup;
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Access, Kernel};
+use crate::device::kernel::{Access, Kernel, wgsl};
 use crate::error::Result;
 use crate::ops::{Recurrence, check};
 
@@ -13,25 +14,27 @@ const BINDINGS: &[(&str, Access)] = &[("hidden", Read), ("wh", Read), ("grad", R
 
 static ANY: Kernel = Kernel::new::<Params>(
     "rnn_backward",
-    include_str!("../../../shaders/rnn_backward.wgsl"),
+    wgsl!("rnn_backward"),
     BINDINGS,
     WORKGROUP_SIZE,
 );
-static REGISTERS: Kernel = Kernel::new::<Params>(
-    "rnn_backward_registers",
-    include_str!("../../../shaders/rnn_backward_registers.wgsl"),
+static SUBGROUP: Kernel = Kernel::new::<Params>(
+    "rnn_backward_subgroup",
+    wgsl!("rnn_backward_subgroup", "subgroup_tile"),
     BINDINGS,
-    REGISTERS_SIZE,
-);
+    &[],
+)
+.with_switches(SUBGROUP_SWITCHES)
+.for_subgroups_of(subgroup::LANES);
 static SEQUENCE: Kernel = Kernel::new::<Params>(
     "rnn_backward_sequence",
-    include_str!("../../../shaders/rnn_backward_sequence.wgsl"),
+    wgsl!("rnn_backward_sequence"),
     BINDINGS,
     SEQUENCE_SIZE,
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel; 3] = &[&ANY, &REGISTERS, &SEQUENCE];
+pub static KERNELS: &[&Kernel; 3] = &[&ANY, &SUBGROUP, &SEQUENCE];
 
 /// See [`crate::ops::Ops::rnn_backward`].
 pub fn rnn_backward(

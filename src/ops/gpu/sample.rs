@@ -3,7 +3,7 @@
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::{Error, Result};
 use crate::ops::{Choice, check};
@@ -32,7 +32,7 @@ const LONGEST_ON_SOFTWARE: usize = 400_000;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "sample",
-    include_str!("../../../shaders/sample.wgsl"),
+    wgsl!("sample"),
     &[("logits", Read), ("uniforms", Read), ("tokens", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

@@ -4,7 +4,7 @@ use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::groups::{lengths, runs, shared};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
@@ -21,7 +21,7 @@ const LANES: usize = 64;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "sgd",
-    include_str!("../../../shaders/sgd.wgsl"),
+    wgsl!("sgd"),
     &[
         ("gradient", Read),
         ("rate", Read),

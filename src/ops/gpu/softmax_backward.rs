@@ -3,7 +3,7 @@
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
@@ -21,7 +21,7 @@ const LANES: usize = 256;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "softmax_backward",
-    include_str!("../../../shaders/softmax_backward.wgsl"),
+    wgsl!("softmax_backward"),
     &[("probs", Read), ("dprobs", Read), ("dlogits", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

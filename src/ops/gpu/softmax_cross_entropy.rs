@@ -4,7 +4,7 @@
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor, aligned_rows};
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Access, Kernel, params};
+use crate::device::kernel::{Access, Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Matrix, RowChunk, check};
@@ -37,13 +37,13 @@ pub const BLOCK: usize = 64;
 
 static SHARED: Kernel = Kernel::new::<Params>(
     "softmax_cross_entropy",
-    include_str!("../../../shaders/softmax_cross_entropy.wgsl"),
+    wgsl!("softmax_cross_entropy"),
     BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
 );
 static BY_ROW: Kernel = Kernel::new::<Params>(
     "softmax_cross_entropy_rows",
-    include_str!("../../../shaders/softmax_cross_entropy_rows.wgsl"),
+    wgsl!("softmax_cross_entropy_rows"),
     BINDINGS,
     &[("WORKGROUP_SIZE", ROWS as f64), ("BLOCK", BLOCK as f64)],
 );

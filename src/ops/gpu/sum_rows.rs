@@ -3,7 +3,7 @@
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Matrix, Write, check};
@@ -26,7 +26,7 @@ const MAX_ROWS: usize = 1 << 18;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "sum_rows",
-    include_str!("../../../shaders/sum_rows.wgsl"),
+    wgsl!("sum_rows"),
     &[("x", Read), ("out", ReadWrite)],
     &[],
 );

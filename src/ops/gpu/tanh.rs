@@ -3,7 +3,7 @@
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params};
+use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
@@ -20,7 +20,7 @@ const LANES: usize = 64;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "tanh",
-    include_str!("../../../shaders/tanh.wgsl"),
+    wgsl!("tanh", "stable_tanh"),
     &[("x", Read), ("y", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

@@ -1,0 +1,3 @@
+// What a lane takes of a row: an element.
+
+alias Element = f32;

@@ -1,0 +1,134 @@
+// Of the kernels in which a subgroup of eight lanes computes a tile of a product: sums of 32 rows by 64
+// columns. Rows are in blocks of eight; columns in two strips of 32, of which each lane has four. A kernel's own file says where a tile lies, what is multiplied and where the sums go:
+//
+//   left_rows(block, k): four k's from k on of a block's rows of the left operand
+//   right_columns(strip, k): the same k's of a lane's columns in a strip of the right operand
+//   store_rows(row, column, sums): a block's sums, of its first row and a lane's first column
+//
+// A load costs a loop over the lanes on lavapipe, whatever its width, and a broadcast one instruction: so
+// one load brings four k's of eight rows of the left operand, a row to each lane, which are then broadcast.
+// Each row of a block has a variable: an indexed array would stay in memory there.
+
+const LANES: u32 = 8u;
+const BLOCK: u32 = 8u;
+const STRIP: u32 = 32u;
+const TILE_ROWS: u32 = 4u * BLOCK;
+const TILE_COLUMNS: u32 = 2u * STRIP;
+// Has the result so many rows? Else the blocks behind them are left out.
+override OVER_8_ROWS: bool = true;
+override OVER_16_ROWS: bool = true;
+
+// Of each row of a block: four k's of the left operand, or the sums of a lane's four columns.
+struct Rows {
+    r0: vec4<f32>,
+    r1: vec4<f32>,
+    r2: vec4<f32>,
+    r3: vec4<f32>,
+    r4: vec4<f32>,
+    r5: vec4<f32>,
+    r6: vec4<f32>,
+    r7: vec4<f32>,
+}
+
+// Four vec4s: of a lane's four columns, one for each of four k's or one for each column.
+struct Four {
+    v0: vec4<f32>,
+    v1: vec4<f32>,
+    v2: vec4<f32>,
+    v3: vec4<f32>,
+}
+
+// The rows of a block, of which each lane has one.
+fn rows_of_lanes(x: vec4<f32>) -> Rows {
+    return Rows(
+        subgroupBroadcast(x, 0u),
+        subgroupBroadcast(x, 1u),
+        subgroupBroadcast(x, 2u),
+        subgroupBroadcast(x, 3u),
+        subgroupBroadcast(x, 4u),
+        subgroupBroadcast(x, 5u),
+        subgroupBroadcast(x, 6u),
+        subgroupBroadcast(x, 7u),
+    );
+}
+
+fn transposed(x: Four) -> Four {
+    return Four(
+        vec4(x.v0.x, x.v1.x, x.v2.x, x.v3.x),
+        vec4(x.v0.y, x.v1.y, x.v2.y, x.v3.y),
+        vec4(x.v0.z, x.v1.z, x.v2.z, x.v3.z),
+        vec4(x.v0.w, x.v1.w, x.v2.w, x.v3.w),
+    );
+}
+
+// sum + Σ x[k]·w[k] over four k's, in ascending order.
+fn multiply_add(x: vec4<f32>, w: Four, sum: vec4<f32>) -> vec4<f32> {
+    let half = fma(vec4(x.y), w.v1, fma(vec4(x.x), w.v0, sum));
+    return fma(vec4(x.w), w.v3, fma(vec4(x.z), w.v2, half));
+}
+
+fn add_product(sums: ptr<function, Rows>, x: Rows, w: Four) {
+    (*sums).r0 = multiply_add(x.r0, w, (*sums).r0);
+    (*sums).r1 = multiply_add(x.r1, w, (*sums).r1);
+    (*sums).r2 = multiply_add(x.r2, w, (*sums).r2);
+    (*sums).r3 = multiply_add(x.r3, w, (*sums).r3);
+    (*sums).r4 = multiply_add(x.r4, w, (*sums).r4);
+    (*sums).r5 = multiply_add(x.r5, w, (*sums).r5);
+    (*sums).r6 = multiply_add(x.r6, w, (*sums).r6);
+    (*sums).r7 = multiply_add(x.r7, w, (*sums).r7);
+}
+
+// Sums the tile that begins at a row, and for this lane at a column, over the k's from first_k to `end`.
+fn compute_tile(row: u32, column: u32, first_k: u32, end: u32) {
+    // Of blocks 0 to 3, in the left and in the right strip.
+    var left0: Rows;
+    var left1: Rows;
+    var left2: Rows;
+    var left3: Rows;
+    var right0: Rows;
+    var right1: Rows;
+    var right2: Rows;
+    var right3: Rows;
+    for (var k = first_k; k < end; k += 4u) {
+        let x0 = left_rows(0u, k);
+        var x1: Rows;
+        var x2: Rows;
+        var x3: Rows;
+        if OVER_8_ROWS {
+            x1 = left_rows(1u, k);
+            if OVER_16_ROWS {
+                x2 = left_rows(2u, k);
+                x3 = left_rows(3u, k);
+            }
+        }
+        let left = right_columns(0u, k);
+        add_product(&left0, x0, left);
+        add_product(&left1, x1, left);
+        add_product(&left2, x2, left);
+        add_product(&left3, x3, left);
+        let right = right_columns(1u, k);
+        add_product(&right0, x0, right);
+        add_product(&right1, x1, right);
+        add_product(&right2, x2, right);
+        add_product(&right3, x3, right);
+    }
+    store_rows(row, column, left0);
+    store_rows(row, column + STRIP, right0);
+    if OVER_8_ROWS {
+        store_rows(row + BLOCK, column, left1);
+        store_rows(row + BLOCK, column + STRIP, right1);
+        if OVER_16_ROWS {
+            store_rows(row + 2u * BLOCK, column, left2);
+            store_rows(row + 2u * BLOCK, column + STRIP, right2);
+            store_rows(row + 3u * BLOCK, column, left3);
+            store_rows(row + 3u * BLOCK, column + STRIP, right3);
+        }
+    }
+}
+
+// Row i of a block, for loops over what is stored: eight stores would be most of what there is to compile.
+fn row_of(rows: Rows, i: u32) -> vec4<f32> {
+    let low = select(select(rows.r0, rows.r1, i == 1u), select(rows.r2, rows.r3, i == 3u), i >= 2u);
+    let high = select(select(rows.r4, rows.r5, i == 5u), select(rows.r6, rows.r7, i == 7u), i >= 6u);
+    return select(low, high, i >= 4u);
+}
