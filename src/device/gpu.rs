@@ -3,6 +3,7 @@
 mod buffer;
 mod failure;
 mod faults;
+mod pipelines;
 mod tensor;
 mod timestamps;
 mod transfer;
@@ -24,6 +25,7 @@ use buffer::{ALIGNMENT, Allocation, ByteRange, buffer_bytes, offsets_within};
 use failure::Failures;
 pub use faults::Fault;
 use faults::{Faults, Place};
+use pipelines::{Pipelines, Setting};
 pub use tensor::GpuTensor;
 pub(crate) use tensor::aligned_rows;
 #[cfg(test)]
@@ -117,8 +119,17 @@ struct Binding {
     slot: u64,
 }
 
+/// What is recorded and not yet encoded.
+#[derive(Debug)]
+struct Dispatch {
+    setting: Setting,
+    words: Vec<u32>,
+    buffers: Vec<Buffer>,
+    grid: [u32; 2],
+}
+
 /// A GPU as a device. One compute pass and one submission a step; pipelines and bind groups are
-/// made on first use and kept.
+/// made at the first submission that needs them, and kept.
 #[derive(Debug)]
 pub struct Gpu {
     device: wgpu::Device,
@@ -129,10 +140,9 @@ pub struct Gpu {
     plan_only: bool,
     recorder: Recorder,
     timer: Timer,
-    pipelines: Vec<wgpu::ComputePipeline>,
-    /// By the kernel's name and the setting of its switches.
-    pipeline_of: HashMap<(&'static str, u32), usize>,
-    sources: HashMap<&'static str, String>,
+    pipelines: Pipelines,
+    /// Dispatches from the first on whose kernel is not compiled.
+    waiting: Vec<Dispatch>,
     variants: HashMap<&'static str, &'static Kernel>,
     /// The most workgroups in a row of a grid, where the limit is not low enough.
     widest: Option<u32>,
@@ -187,9 +197,8 @@ impl Gpu {
             plan_only: settings.plan_only,
             recorder: Recorder::default(),
             timer: Timer::default(),
-            pipelines: Vec::new(),
-            pipeline_of: HashMap::new(),
-            sources: HashMap::new(),
+            pipelines: Pipelines::default(),
+            waiting: Vec::new(),
             variants: HashMap::new(),
             widest: None,
             bindable: None,
@@ -225,6 +234,11 @@ impl Gpu {
         self.recorder.recorded()
     }
 
+    /// The features that it was opened with.
+    pub fn features(&self) -> wgpu::Features {
+        self.device.features()
+    }
+
     /// The limits that it was opened with.
     pub fn limits(&self) -> &wgpu::Limits {
         &self.limits
@@ -238,18 +252,17 @@ impl Gpu {
 
     /// Can the device run `kernel`? It cannot if the kernel is for subgroups of another size.
     pub fn can_run(&self, kernel: &Kernel) -> bool {
-        let has = self.device.features().contains(wgpu::Features::SUBGROUP);
+        let has = self.features().contains(wgpu::Features::SUBGROUP);
         let sizes = [self.info.subgroup_min_size, self.info.subgroup_max_size];
         kernel
             .subgroup
             .is_none_or(|lanes| has && sizes == [lanes; 2])
     }
 
-    /// Uses `source` for the kernel `name` instead of its own, from its next first use on. For
-    /// checking that a wrong kernel is caught.
+    /// Uses `source` for the kernel `name` instead of its own, from its next first use on; also in
+    /// what is recorded and not submitted. For checking that a wrong kernel is caught.
     pub fn replace_kernel(&mut self, name: &'static str, source: String) {
-        self.sources.insert(name, source);
-        self.pipeline_of.retain(|(kernel, _), _| *kernel != name);
+        self.pipelines.replace(name, source);
         self.forget_choices();
     }
 
@@ -391,7 +404,49 @@ impl Gpu {
         if self.plan_only {
             return Ok(());
         }
-        let pipeline = self.pipeline(kernel, switches);
+        let setting = (kernel, switches);
+        match self.pipelines.place(setting) {
+            Some(place) if self.waiting.is_empty() => {
+                self.encode(kernel, place, words, buffers, grid)
+            }
+            _ => {
+                self.waiting.push(Dispatch {
+                    setting,
+                    words: words.to_vec(),
+                    buffers: buffers.iter().map(|buffer| (*buffer).clone()).collect(),
+                    grid,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Encodes the dispatches that wait for their kernels, which are compiled side by side: all those of
+    /// a first step at once.
+    fn encode_waiting(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let settings: Vec<_> = waiting.iter().map(|dispatch| dispatch.setting).collect();
+        let places = self.pipelines.compile(&self.device, &settings);
+        for (dispatch, place) in waiting.iter().zip(places) {
+            let buffers: Vec<_> = dispatch.buffers.iter().collect();
+            let (kernel, grid) = (dispatch.setting.0, dispatch.grid);
+            self.encode(kernel, place, &dispatch.words, &buffers, grid)?;
+        }
+        Ok(())
+    }
+
+    /// Encodes a dispatch for the next submission, of a kernel whose pipeline is at `pipeline`.
+    fn encode(
+        &mut self,
+        kernel: &'static Kernel,
+        pipeline: usize,
+        words: &[u32],
+        buffers: &[&Buffer],
+        grid: [u32; 2],
+    ) -> Result<()> {
         let mut key = BindingKey {
             pipeline,
             buffers: [ByteRange::default(); MAX_BINDINGS],
@@ -407,7 +462,7 @@ impl Gpu {
             self.bindings.insert(key.clone(), binding);
         }
         let group = &self.bindings[&key].group;
-        let pipeline = &self.pipelines[pipeline];
+        let pipeline = self.pipelines.at(pipeline);
         self.recorder.dispatch(&self.device, pipeline, group, grid);
         Ok(())
     }
@@ -427,39 +482,6 @@ impl Gpu {
                 ));
             }
         }
-    }
-
-    /// The pipeline of `kernel` with these switches, compiled on first use.
-    fn pipeline(&mut self, kernel: &'static Kernel, switches: u32) -> usize {
-        if let Some(&index) = self.pipeline_of.get(&(kernel.name, switches)) {
-            return index;
-        }
-        let source = self.sources.get(kernel.name);
-        let source = source.map_or(kernel.source, String::as_str);
-        let module = self
-            .device
-            .create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(kernel.name),
-                source: wgpu::ShaderSource::Wgsl(source.into()),
-            });
-        let pipeline = self
-            .device
-            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(kernel.name),
-                layout: None,
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &kernel.constants(switches),
-                    // Every kernel writes its workgroup memory before it reads it.
-                    zero_initialize_workgroup_memory: false,
-                },
-                cache: None,
-            });
-        self.pipelines.push(pipeline);
-        self.pipeline_of
-            .insert((kernel.name, switches), self.pipelines.len() - 1);
-        self.pipelines.len() - 1
     }
 
     /// A bind group with the parameters in a uniform slot of its own.
@@ -488,7 +510,7 @@ impl Gpu {
             .collect();
         let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
-            layout: &self.pipelines[pipeline].get_bind_group_layout(0),
+            layout: &self.pipelines.at(pipeline).get_bind_group_layout(0),
             entries: &entries,
         });
         Ok(Binding { group, slot })
@@ -508,12 +530,12 @@ impl Gpu {
 
     /// Forgets the bind groups of dropped buffers, which frees the buffers' memory.
     fn forget_dropped(&mut self) -> Result<()> {
-        let dropped: HashSet<u64> = lock(&self.dropped).drain(..).collect();
-        if dropped.is_empty() {
+        if lock(&self.dropped).is_empty() {
             return Ok(());
         }
         // Freed slots are written again: what uses them must be on its way before.
         self.submit()?;
+        let dropped: HashSet<u64> = lock(&self.dropped).drain(..).collect();
         let free_slots = &mut self.free_slots;
         self.bindings.retain(|key, binding| {
             let ranges = &mut key.buffers.iter();
@@ -788,6 +810,7 @@ impl Device for Gpu {
     }
 
     fn submit(&mut self) -> Result<()> {
+        self.encode_waiting()?;
         let oldest = self.recorder.submit(&self.queue);
         self.check_failure()?;
         match oldest {

@@ -78,13 +78,15 @@ impl Gpu {
     }
 
     /// Writes the timestamp at one end of a lap into the current pass.
-    fn write_timestamp(&mut self, index: u32) {
+    fn write_timestamp(&mut self, index: u32) -> Result<()> {
+        self.encode_waiting()?;
         let queries = self
             .timer
             .queries
             .get_or_insert_with(|| Queries::new(&self.device));
         let pass = self.recorder.pass(&self.device, None);
         pass.write_timestamp(&queries.set, index);
+        Ok(())
     }
 
     /// Opens a pass that writes the timestamps of the lap at both of its ends.
@@ -151,7 +153,7 @@ impl Stopwatch for Gpu {
 
     fn begin_lap(&mut self) -> Result<()> {
         match self.clock() {
-            Clock::Timestamps => self.write_timestamp(self.next_timestamp()),
+            Clock::Timestamps => self.write_timestamp(self.next_timestamp())?,
             Clock::PassTimestamps => {
                 self.submit()?;
                 self.open_timed_pass(self.next_timestamp());
@@ -179,7 +181,7 @@ impl Stopwatch for Gpu {
         let is_cut = self.recorded().submissions > current.submissions_before;
         let clock = self.clock();
         match clock {
-            Clock::Timestamps => self.write_timestamp(self.next_timestamp() + 1),
+            Clock::Timestamps => self.write_timestamp(self.next_timestamp() + 1)?,
             Clock::PassTimestamps => self.submit()?,
             Clock::Wall | Clock::WallWaiting => {
                 self.finish()?;
