@@ -9,7 +9,6 @@
 use bptt::bench::{EVERYDAY, size_of_workload, tokens};
 use bptt::device::{Cpu, Gpu, Purpose, adapter};
 use bptt::model::ModelSize;
-use bptt::ops::gpu::variants;
 use bptt::ops::{
     Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, embedding_partials,
     norm_partials,
@@ -322,9 +321,10 @@ on_both_devices! {
 /// M, K, N of products that variants are compared on: large, of few rows, and a weight gradient.
 const SHAPES: [(usize, usize, usize); 3] = [(1024, 1024, 1024), (32, 256, 256), (256, 2048, 256)];
 
-/// Every variant of the product with every shape.
+/// Every variant of the product that the device has, with every shape.
 fn variants_and_shapes() -> impl Iterator<Item = (&'static str, (usize, usize, usize))> {
-    let of_shape = |shape| variants("matmul").iter().map(move |k| (k.name, shape));
+    let variants = open_gpu().variants_of("matmul");
+    let of_shape = move |shape| variants.clone().into_iter().map(move |name| (name, shape));
     SHAPES.into_iter().flat_map(of_shape)
 }
 

@@ -58,23 +58,15 @@ override ACCUMULATE: bool = true;
 
 // Of this lane, set up by `main`.
 var<private> lane: u32;
-var<private> column: u32;
+var<private> first_column: u32; // in the left strip
 var<private> b_base: u32;
 var<private> c_base: u32;
-var<private> end: u32;
+var<private> end_k: u32;
 // Where its part of a block's rows of A begins, for k = 0.
 var<private> a_places: array<u32, 4>;
 // Where rows along k are not aligned: the last vec4s that were read, of a block and of a strip.
 var<private> a_before: array<vec4<f32>, 4>;
 var<private> b_before: array<Four, 2>;
-
-// Elements shift … shift + 3 of the eight in low and high; shift is 0 to 3.
-fn shifted(low: vec4<f32>, high: vec4<f32>, shift: u32) -> vec4<f32> {
-    let odd = (shift & 1u) != 0u;
-    let first = select(low, vec4(low.y, low.z, low.w, high.x), odd);
-    let last = select(high.xy, high.yz, odd);
-    return select(first, vec4(first.z, first.w, last.x, last.y), shift >= 2u);
-}
 
 // Elements i … i + 3 of A.
 fn a4(i: u32) -> vec4<f32> {
@@ -99,7 +91,7 @@ fn vec4s_of_b(at: vec4<u32>) -> Four {
 
 // Where this lane's columns in a strip begin, if op(B) is contiguous along k.
 fn b_columns(strip: u32) -> vec4<u32> {
-    let first = column + strip * STRIP;
+    let first = first_column + strip * STRIP;
     let columns = vec4(first, first + 1u, first + 2u, first + 3u);
     return b_base + min(columns, vec4(params.n - 1u)) * params.b_col;
 }
@@ -131,12 +123,12 @@ fn left_rows(block: u32, k: u32) -> Rows {
         let high = a[at / 4u + 1u];
         a_before[block] = high;
         // What was read beyond the last k counts as 0.
-        let inside = vec4(k, k + 1u, k + 2u, k + 3u) < vec4(end);
+        let inside = vec4(k, k + 1u, k + 2u, k + 3u) < vec4(end_k);
         return rows_of_lanes(select(vec4<f32>(), shifted(low, high, at % 4u), inside));
     }
     var x = a4(a_places[block] + k * params.a_col);
     if !ALIGNED {
-        x = select(vec4<f32>(), x, k + lane / 2u < end);
+        x = select(vec4<f32>(), x, k + lane / 2u < end_k);
     }
     // Rows 0 to 3 of four k's are in the even lanes, rows 4 to 7 in the odd ones.
     let by_lane = rows_of_lanes(x);
@@ -150,7 +142,7 @@ fn right_columns(strip: u32, k: u32) -> Four {
     if ALIGNED {
         return w;
     }
-    let inside = vec4(k, k + 1u, k + 2u, k + 3u) < vec4(end);
+    let inside = vec4(k, k + 1u, k + 2u, k + 3u) < vec4(end_k);
     return Four(
         select(vec4<f32>(), w.v0, inside.x),
         select(vec4<f32>(), w.v1, inside.y),
@@ -162,7 +154,7 @@ fn right_columns(strip: u32, k: u32) -> Four {
 // The same, with what follows the last k's.
 fn any_right_columns(strip: u32, k: u32) -> Four {
     if B_ALONG_N {
-        let at = b_base + column + strip * STRIP + k * params.b_row;
+        let at = b_base + first_column + strip * STRIP + k * params.b_row;
         return Four(b4(at), b4(at + params.b_row), b4(at + 2u * params.b_row), b4(at + 3u * params.b_row));
     }
     let at = b_columns(strip) + k;
@@ -182,9 +174,6 @@ fn any_right_columns(strip: u32, k: u32) -> Four {
 
 // Of columns column … column + 3; what is beyond the edge is not stored.
 fn bias4(column: u32) -> vec4<f32> {
-    if !HAS_BIAS {
-        return vec4<f32>();
-    }
     let last = params.n - 1u;
     let at = params.bias_offset + min(vec4(column, column + 1u, column + 2u, column + 3u), vec4(last));
     return vec4(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
@@ -218,7 +207,8 @@ fn store_rows(row: u32, column: u32, sums: Rows) {
     let columns = min(4u, params.n - column);
     let rows = min(BLOCK, params.m - min(row, params.m));
     for (var i = 0u; i < rows; i++) {
-        store(c_base + (row + i) * params.c_row + column, columns, row_of(sums, i) + added);
+        let sum = row_of(sums, i);
+        store(c_base + (row + i) * params.c_row + column, columns, select(sum, sum + added, HAS_BIAS));
     }
 }
 
@@ -238,10 +228,10 @@ fn main(
     let row = tile / tiles_n % tiles_m * TILE_ROWS;
     let first_k = matrix * params.k_batch;
     lane = subgroup_lane;
-    column = tile % tiles_n * TILE_COLUMNS + lane * 4u;
+    first_column = tile % tiles_n * TILE_COLUMNS + lane * 4u;
     b_base = params.b_offset + matrix * params.b_batch;
     c_base = params.c_offset + matrix * params.c_batch;
-    end = select(params.k, min(params.k, first_k + params.k_batch), params.k_batch != 0u);
+    end_k = select(params.k, min(params.k, first_k + params.k_batch), params.k_batch != 0u);
     let a_base = params.a_offset + matrix * params.a_batch;
     set_up_block(0u, a_base, row, first_k);
     set_up_block(1u, a_base, row + BLOCK, first_k);
@@ -249,5 +239,5 @@ fn main(
     set_up_block(3u, a_base, row + 3u * BLOCK, first_k);
     set_up_strip(0u, first_k);
     set_up_strip(1u, first_k);
-    compute_tile(row, column, first_k, end);
+    compute_tile(row, first_column, first_k, end_k);
 }

@@ -37,6 +37,9 @@ fn check_parity(environment: &Environment, driver: &str, subgroup: usize) {
         "{devices}"
     );
     let report = run(&["parity", "--device", "gpu"]);
+    for kernel in ["matmul_subgroup", "rnn_subgroup", "rnn_backward_subgroup"] {
+        assert_eq!(report.contains(kernel), subgroup == 8, "{kernel}: {report}");
+    }
     let verdict = report.lines().last().expect("a verdict");
     say(&format!("{driver}, subgroups of {subgroup}: {verdict}"));
     assert!(

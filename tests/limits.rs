@@ -15,13 +15,13 @@ use bptt::ops::{Matrix, Ops, Recurrence, RowChunk, Write, embedding_partials};
 use bptt::optimizer::{Optimizer, Rule};
 use bptt::parity::{OpReport, check_all, check_op, check_training};
 
-/// The first adapter with the default limits and its own features, changed by `change`; none where tests
-/// go without a GPU.
+/// The first adapter with the default limits and the features of the tests' GPU, changed by `change`; none
+/// where tests go without one.
 fn opened(change: impl FnOnce(&mut GpuSettings)) -> Option<Gpu> {
-    drop(common::gpu()?);
+    let features = common::gpu()?.features();
     let adapter = adapters().swap_remove(0);
     let mut settings = GpuSettings::default_limits();
-    settings.features = GpuSettings::of(&adapter).features;
+    settings.features = features;
     change(&mut settings);
     Some(Gpu::open_with(&adapter, settings).unwrap())
 }
@@ -314,7 +314,7 @@ fn what_is_cut_along_rows_or_steps_has_the_same_bits() {
     );
 }
 
-/// One lane of the register kernel adds 67,500 times four terms: lavapipe ends loops after 65,535.
+/// A lane adds 67,500 times four terms: lavapipe ends loops after 65,535.
 #[test]
 fn a_sum_of_many_terms_is_whole() {
     let Some(mut gpu) = common::gpu() else { return };
@@ -387,14 +387,14 @@ fn cuts_by_work_change_no_bits() {
     let Some(mut shared) = common::gpu() else {
         return;
     };
-    let variants = ["matmul_32", "matmul_128", "matmul_subgroup"];
     let results = |gpu: &mut Gpu| -> Vec<_> {
-        let by = variants.map(|variant| {
+        let mut results = Vec::new();
+        for variant in gpu.variants_of("matmul") {
             gpu.force_variant("matmul", Some(variant));
-            (trained(gpu, Some(0.5)).unwrap(), cut_by_rows(gpu).unwrap())
-        });
+            results.push((trained(gpu, Some(0.5)).unwrap(), cut_by_rows(gpu).unwrap()));
+        }
         gpu.force_variant("matmul", None);
-        by.into()
+        results
     };
     let before = shared.recorded();
     let expected = results(&mut shared);

@@ -1,9 +1,10 @@
-//! The product on a GPU: its tiles have the same bits, and trials choose among right ones.
+//! The product on a GPU: its kernels give the same bits, and trials choose among right ones.
 
 mod common;
 
 use bptt::Result;
 use bptt::device::{Device, Gpu, Purpose};
+use bptt::ops::gpu::variants;
 use bptt::ops::{Matrix, Ops, Write};
 use common::gpu;
 
@@ -52,13 +53,14 @@ fn operands() -> Vec<(Matrix, Matrix)> {
 }
 
 #[test]
-fn every_tile_gives_the_same_bits() -> Result<()> {
+fn every_kernel_gives_the_same_bits() -> Result<()> {
     let Some(mut gpu) = gpu() else { return Ok(()) };
     for (a, b) in operands() {
-        let [first, second, third] = TILES.map(|tile| product(&mut gpu, a, b, Some(tile)));
-        let first = first?;
-        assert!(first == second?, "{a:?} {b:?} by {}", TILES[1]);
-        assert!(first == third?, "{a:?} {b:?} by {}", TILES[2]);
+        let first = product(&mut gpu, a, b, Some(TILES[0]))?;
+        for kernel in gpu.variants_of("matmul") {
+            let other = product(&mut gpu, a, b, Some(kernel))?;
+            assert!(first == other, "{a:?} {b:?} by {kernel}");
+        }
     }
     Ok(())
 }
@@ -95,7 +97,7 @@ fn a_trial_chooses_a_tile_once_for_a_class_and_changes_no_bit() -> Result<()> {
 #[test]
 fn a_tile_that_is_wrong_or_rounds_otherwise_is_not_chosen() -> Result<()> {
     let Some(mut gpu) = gpu() else { return Ok(()) };
-    let source = include_str!("../shaders/matmul.wgsl");
+    let source = variants("matmul")[0].source;
     let wrong = source.replace("fourth < 4u", "fourth < 3u");
     // Rows 0 and 1 with a sum that is rounded once more.
     let otherwise = source.replace(
@@ -123,4 +125,25 @@ fn a_tile_that_is_wrong_or_rounds_otherwise_is_not_chosen() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Where subgroups have eight lanes, and the device is opened with them, there is a kernel for them.
+#[test]
+fn subgroups_of_eight_lanes_are_used() -> Result<()> {
+    let Some(gpu) = gpu() else { return Ok(()) };
+    let info = gpu.info();
+    let lanes = [info.subgroup_min_size, info.subgroup_max_size];
+    let opened_with_all = *gpu.limits() != wgpu::Limits::defaults();
+    let has = |op: &str| {
+        gpu.variants_of(op)
+            .contains(&format!("{op}_subgroup").as_str())
+    };
+    for op in ["matmul", "rnn", "rnn_backward"] {
+        assert_eq!(
+            has(op),
+            lanes == [8, 8] && opened_with_all,
+            "{op}: {lanes:?}"
+        );
+    }
+    Ok(())
 }

@@ -144,6 +144,13 @@ fn every_shader_is_a_kernel_of_its_op() {
             errors.push(format!("{}: listed as a kernel of {op}", kernel.name));
         }
     }
+    for text in shared {
+        if !kernels().any(|(_, kernel)| {
+            kernel.source.ends_with(&text) || kernel.source.contains(&(text.clone() + "\n"))
+        }) {
+            errors.push(format!("no kernel shares {text}"));
+        }
+    }
     assert_eq!(errors, [""; 0]);
 }
 

@@ -1,5 +1,6 @@
 // Of the kernels in which a subgroup of eight lanes computes a tile of a product: sums of 32 rows by 64
-// columns. Rows are in blocks of eight; columns in two strips of 32, of which each lane has four. A kernel's own file says where a tile lies, what is multiplied and where the sums go:
+// columns. Rows are in blocks of eight; columns in two strips of 32, of which each lane has four. A kernel's own
+// file says where a tile lies, what is multiplied and where the sums go:
 //
 //   left_rows(block, k): four k's from k on of a block's rows of the left operand
 //   right_columns(strip, k): the same k's of a lane's columns in a strip of the right operand
@@ -14,7 +15,7 @@ const BLOCK: u32 = 8u;
 const STRIP: u32 = 32u;
 const TILE_ROWS: u32 = 4u * BLOCK;
 const TILE_COLUMNS: u32 = 2u * STRIP;
-// Has the result so many rows? Else the blocks behind them are left out.
+// Has the result so many rows? Else the blocks behind them are left out. True where the host does not say.
 override OVER_8_ROWS: bool = true;
 override OVER_16_ROWS: bool = true;
 
@@ -49,15 +50,6 @@ fn rows_of_lanes(x: vec4<f32>) -> Rows {
         subgroupBroadcast(x, 5u),
         subgroupBroadcast(x, 6u),
         subgroupBroadcast(x, 7u),
-    );
-}
-
-fn transposed(x: Four) -> Four {
-    return Four(
-        vec4(x.v0.x, x.v1.x, x.v2.x, x.v3.x),
-        vec4(x.v0.y, x.v1.y, x.v2.y, x.v3.y),
-        vec4(x.v0.z, x.v1.z, x.v2.z, x.v3.z),
-        vec4(x.v0.w, x.v1.w, x.v2.w, x.v3.w),
     );
 }
 

@@ -35,8 +35,7 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// The text of a kernel: its file in `shaders`, and behind it those in `shaders/shared` whose functions
-/// it calls.
+/// The text of a kernel: its file in `shaders`, and behind it what of `shaders/shared` it uses.
 macro_rules! wgsl {
     ($file:literal $(, $shared:literal)*) => {
         concat!(
@@ -106,6 +105,12 @@ impl Kernel {
             subgroup: Some(lanes),
             ..self
         }
+    }
+
+    /// The setting in which the kernel's switches are as in `on`, whose first are theirs.
+    pub fn setting(&self, on: &[bool]) -> u32 {
+        let switches = self.switches.iter().zip(on).enumerate();
+        switches.map(|(i, (_, on))| u32::from(*on) << i).sum()
     }
 
     /// All overridable constants for a setting of the switches.

@@ -104,7 +104,8 @@ pub fn check_op<O: Subject>(device: &mut O, op: &str) -> Result<Vec<OpReport>> {
         .collect())
 }
 
-/// Checks one op by one variant of it; [`None`] for an unknown op.
+/// Checks one op by one variant of it; [`None`] for an unknown op, or a variant that the device does
+/// not have.
 ///
 /// # Errors
 /// As [`check_op`].
@@ -142,7 +143,7 @@ fn check_in<O: Subject>(
 }
 
 /// Checks one op by one variant of it, with the sizes of a model and inputs of `seed`'s; [`None`]
-/// for an unknown op.
+/// for an unknown op, or a variant that the device does not have.
 ///
 /// # Errors
 /// As [`check_op`].
@@ -170,6 +171,9 @@ fn with_harness<O: Subject>(
     let Some((name, cases, at)) = cases::<O>().into_iter().find(|(name, ..)| *name == op) else {
         return Ok(None);
     };
+    if !device.variants(name).contains(&variant) {
+        return Ok(None);
+    }
     device.force(name, Some(variant));
     let mut harness = Harness::new(device, name, variant);
     let checked = match check(&mut harness, cases, at) {

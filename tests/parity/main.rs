@@ -36,6 +36,7 @@ use bptt::device::{Cpu, Gpu};
 use bptt::ops::gpu::KERNELS;
 use bptt::parity::{OpReport, check_op, check_until_failure, check_variant};
 use common::gpu;
+use common::say::say;
 use variant::variant_of;
 
 /// A defect: the kernel, a text that its source has once, and what takes its place.
@@ -124,6 +125,9 @@ fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<Stri
     for &mutation in mutations {
         let (kernel, from, to) = mutation;
         if !can_run(&gpu, op, kernel) {
+            say(&format!(
+                "{kernel} is not tried: it is for subgroups of another size"
+            ));
             continue;
         }
         let variant = variant_of(op, kernel);

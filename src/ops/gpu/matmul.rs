@@ -1,8 +1,8 @@
 //! Host side of `matmul.wgsl` (tiles in workgroup memory, for GPUs), `matmul_subgroup.wgsl` (a tile a
 //! subgroup, for adapters that compute on the CPU) and `matmul_sum.wgsl` (adds partial products).
 //!
-//! What decides the bits of a result is decided by the adapter and the shape alone: workgroups or
-//! subgroups, and the cut along k. The tile's size does not: it may be found by trial.
+//! What decides the bits of a result, the cut along k, is decided by the adapter's kind and the shape
+//! alone. The kernel does not: among tiles in workgroup memory, it may be found by trial.
 
 mod blocks;
 mod trial;
@@ -61,6 +61,7 @@ params! {
 const BINDINGS: &[(&str, Access)] = &[("a", Read), ("b", Read), ("bias", Read), ("c", ReadWrite)];
 /// Those of workgroups are the first of those of subgroups.
 const SWITCHES: &[&str] = &["A_ALONG_K", "B_ALONG_N", "ALIGNED"];
+/// Without `OVER_16_ROWS`: each switch doubles what there is to compile and to check.
 const SUBGROUP_SWITCHES: &[&str] = &[
     "A_ALONG_K",
     "B_ALONG_N",
@@ -75,7 +76,7 @@ const SUM_LANES: usize = 64;
 
 /// `matmul.wgsl` for tiles of one size.
 const fn tiled(name: &'static str, overrides: &'static [(&'static str, f64)]) -> Kernel {
-    let source = wgsl!("matmul");
+    let source = wgsl!("matmul", "shifted");
     Kernel::new::<Params>("matmul", source, BINDINGS, overrides)
         .named(name)
         .with_switches(SWITCHES)
@@ -86,7 +87,7 @@ static TILE_64: Kernel = tiled("matmul_64", &[("TILE", 64.0)]);
 static TILE_128: Kernel = tiled("matmul_128", &[("TILE", 128.0)]);
 static SUBGROUP: Kernel = Kernel::new::<Params>(
     "matmul_subgroup",
-    wgsl!("matmul_subgroup", "subgroup_tile"),
+    wgsl!("matmul_subgroup", "subgroup_tile", "transposed", "shifted"),
     BINDINGS,
     &[],
 )
@@ -128,7 +129,7 @@ struct Shape {
 impl Shape {
     /// Workgroups of `kernel` for one product of the batch after another.
     fn workgroups(&self, kernel: &Kernel) -> usize {
-        let tiles = if is_subgroup(kernel) {
+        let tiles = if kernel.subgroup.is_some() {
             subgroup::tiles(self.m, self.n)
         } else {
             let side = side(kernel);
@@ -136,10 +137,6 @@ impl Shape {
         };
         tiles * self.batch
     }
-}
-
-fn is_subgroup(kernel: &Kernel) -> bool {
-    kernel.name == SUBGROUP.name
 }
 
 /// Workgroups of 64×64 that fill a GPU: about one for each multiprocessor of a large one. As many
@@ -164,9 +161,10 @@ struct Cut {
 }
 
 impl Cut {
-    /// By the shape alone, and the same for every size of tile: the order of sums depends on it.
-    fn of(shape: Shape, kernel: &Kernel) -> Option<Self> {
-        let (uncut, filling) = if is_subgroup(kernel) {
+    /// By the adapter's kind and the shape alone, and the same for every kernel: the order of sums depends
+    /// on it.
+    fn of(shape: Shape, is_software: bool) -> Option<Self> {
+        let (uncut, filling) = if is_software {
             (shape.workgroups(&SUBGROUP), FILLING_CORES)
         } else {
             (shape.workgroups(&TILE_64), FILLING)
@@ -251,7 +249,7 @@ fn kernel(gpu: &mut Gpu, shape: Shape) -> Result<&'static Kernel> {
 /// The largest of `tiles` (which are in ascending order) of which the product fills a GPU, and
 /// more than half of which its smaller side fills; else the smallest.
 fn suited(shape: Shape, tiles: &[&'static Kernel]) -> &'static Kernel {
-    let parts = Cut::of(shape, &TILE_64).map_or(1, |cut| cut.parts);
+    let parts = Cut::of(shape, false).map_or(1, |cut| cut.parts);
     let fits = |tile: &&&'static Kernel| {
         shape.workgroups(tile) * parts >= FILLING && 2 * shape.m.min(shape.n) > side(tile)
     };
@@ -269,7 +267,8 @@ fn run(gpu: &mut Gpu, kernel: &'static Kernel, product: &Product) -> Result<()> 
             1 => product.shape,
             _ => bound.shape,
         };
-        run_block(gpu, kernel, &bound, Cut::of(shape, kernel))?;
+        let cut = Cut::of(shape, gpu.is_software());
+        run_block(gpu, kernel, &bound, cut)?;
     }
     Ok(())
 }
@@ -364,10 +363,7 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usiz
         block.write == Write::Accumulate,
         over_8_rows,
     ];
-    let switches = (0..kernel.switches.len())
-        .zip(switches)
-        .map(|(i, on)| u32::from(on) << i)
-        .sum();
+    let switches = kernel.setting(&switches);
     // Parts of a sum share the k's.
     let sums = if k_batch == 0 { k * batch } else { k };
     let elements = (m + n) * sums + 2 * m * n * batch;
@@ -398,7 +394,7 @@ mod tests {
 
     #[test]
     fn long_sums_for_a_small_c_are_cut() {
-        let cut = |m, n, k| Cut::of(shape(m, n, k), &TILE_64).map(|c| (c.parts, c.depth));
+        let cut = |m, n, k| Cut::of(shape(m, n, k), false).map(|c| (c.parts, c.depth));
         // Weight gradients of the workloads char and ptb; K = N·T.
         assert_eq!(cut(256, 256, 2048), Some((8, 256)));
         assert_eq!(cut(64, 256, 2048), Some((16, 128)));
@@ -407,25 +403,24 @@ mod tests {
         assert_eq!(cut(512, 512, 512), None);
         assert_eq!(cut(32, 256, 256), None);
         // An adapter that computes on the CPU is full sooner.
-        assert_eq!(Cut::of(shape(256, 256, 2048), &SUBGROUP), None);
-        assert!(Cut::of(shape(8, 8, 2048), &SUBGROUP).is_some());
+        assert_eq!(Cut::of(shape(256, 256, 2048), true), None);
+        assert!(Cut::of(shape(8, 8, 2048), true).is_some());
         let batch = 2;
         let batched = Shape {
             batch,
             ..shape(64, 64, 2048)
         };
-        assert_eq!(Cut::of(batched, &TILE_64), None);
+        assert_eq!(Cut::of(batched, false), None);
     }
 
     #[test]
-    fn parts_cover_k_and_fit_the_scratch_memory_for_every_kernel() {
+    fn parts_cover_k_and_fit_the_scratch_memory() {
         let sizes = [1, 9, 63, 64, 65, 200, 511, 777, 2000];
         for (m, n) in sizes.iter().flat_map(|&m| sizes.map(|n| (m, n))) {
             for k in [512, 513, 1031, 4096, 100_003] {
                 let shape = shape(m, n, k);
-                let cut = Cut::of(shape, &TILE_64);
-                assert!(TILES.iter().all(|tile| Cut::of(shape, tile) == cut));
-                for Cut { parts, depth } in cut.into_iter().chain(Cut::of(shape, &SUBGROUP)) {
+                let cuts = [false, true].map(|is_software| Cut::of(shape, is_software));
+                for Cut { parts, depth } in cuts.into_iter().flatten() {
                     assert!(parts * m * n <= SCRATCH, "{shape:?}");
                     assert!((parts - 1) * depth < k && k <= parts * depth, "{shape:?}");
                     assert!(depth.is_multiple_of(DEPTH) && depth >= MIN_DEPTH);

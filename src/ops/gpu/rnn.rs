@@ -153,11 +153,7 @@ impl Schedule {
             let tiles = rows * size.hidden.div_ceil(4);
             (any, tiles.div_ceil(LANES), 1)
         };
-        let [over_8, over_16] = subgroup::switches(size.batch).map(u32::from);
-        let switches = match kernel.switches {
-            [] => 0,
-            _ => over_8 | over_16 << 1,
-        };
+        let switches = kernel.setting(&subgroup::switches(size.batch));
         let mut schedule = Schedule {
             kernel,
             switches,

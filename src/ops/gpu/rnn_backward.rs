@@ -20,7 +20,7 @@ static ANY: Kernel = Kernel::new::<Params>(
 );
 static SUBGROUP: Kernel = Kernel::new::<Params>(
     "rnn_backward_subgroup",
-    wgsl!("rnn_backward_subgroup", "subgroup_tile"),
+    wgsl!("rnn_backward_subgroup", "subgroup_tile", "transposed"),
     BINDINGS,
     &[],
 )
