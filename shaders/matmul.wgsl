@@ -68,8 +68,9 @@ override GROUPS: u32 = TILE / 4u;
 // Is op(A) contiguous along k, and op(B) along n? Else along the other side.
 override A_ALONG_K: bool = true;
 override B_ALONG_N: bool = true;
-// Does every row of A and of B as stored begin at a multiple of four elements, and is k one?
-override ALIGNED: bool = false;
+// Does every row of A, and of B, as stored begin at a multiple of four elements?
+override A_ALIGNED: bool = false;
+override B_ALIGNED: bool = false;
 
 const DEPTH: u32 = 16u; // k's staged at a time
 
@@ -105,7 +106,7 @@ var<private> right7: vec4<f32>;
 // Elements i … i + 3 of A.
 fn a4(i: u32) -> vec4<f32> {
     let low = a[i / 4u];
-    if ALIGNED {
+    if A_ALIGNED {
         return low;
     }
     return shifted(low, a[i / 4u + 1u], i % 4u);
@@ -114,7 +115,7 @@ fn a4(i: u32) -> vec4<f32> {
 // Elements i … i + 3 of B.
 fn b4(i: u32) -> vec4<f32> {
     let low = b[i / 4u];
-    if ALIGNED {
+    if B_ALIGNED {
         return low;
     }
     return shifted(low, b[i / 4u + 1u], i % 4u);

@@ -1,10 +1,10 @@
 // Of the kernels in which a subgroup of eight lanes computes a tile of a product: sums of 32 rows by 64
-// columns. Rows are in blocks of eight; columns in two strips of 32, of which each lane has four. A kernel's own
-// file says where a tile lies, what is multiplied and where the sums go:
+// columns. Rows are in blocks of eight; each lane has eight columns side by side, in two halves. A kernel's own
+// file says what is multiplied and where the sums go:
 //
 //   left_rows(block, k): four k's from k on of a block's rows of the left operand
-//   right_columns(strip, k): the same k's of a lane's columns in a strip of the right operand
-//   store_rows(row, column, sums): a block's sums, of its first row and a lane's first column
+//   right_columns(k): the same k's of a lane's columns of the right operand
+//   store_rows(row, column, left, right): a block's sums, of its first row and a lane's first column
 //
 // A load costs a loop over the lanes on lavapipe, whatever its width, and a broadcast one instruction: so
 // one load brings four k's of eight rows of the left operand, a row to each lane, which are then broadcast.
@@ -12,14 +12,14 @@
 
 const LANES: u32 = 8u;
 const BLOCK: u32 = 8u;
-const STRIP: u32 = 32u;
+const LANE_COLUMNS: u32 = 8u;
 const TILE_ROWS: u32 = 4u * BLOCK;
-const TILE_COLUMNS: u32 = 2u * STRIP;
+const TILE_COLUMNS: u32 = LANES * LANE_COLUMNS;
 // Has the result so many rows? Else the blocks behind them are left out. True where the host does not say.
 override OVER_8_ROWS: bool = true;
 override OVER_16_ROWS: bool = true;
 
-// Of each row of a block: four k's of the left operand, or the sums of a lane's four columns.
+// Of each row of a block: four k's of the left operand, or the sums of half of a lane's columns.
 struct Rows {
     r0: vec4<f32>,
     r1: vec4<f32>,
@@ -31,12 +31,28 @@ struct Rows {
     r7: vec4<f32>,
 }
 
-// Four vec4s: of a lane's four columns, one for each of four k's or one for each column.
+// Four vec4s: of four columns of a lane, one for each of four k's or one for each column.
 struct Four {
     v0: vec4<f32>,
     v1: vec4<f32>,
     v2: vec4<f32>,
     v3: vec4<f32>,
+}
+
+// Of four k's, both halves of a lane's columns.
+struct Columns {
+    left: Four,
+    right: Four,
+}
+
+fn tiles_across(columns: u32) -> u32 {
+    return (columns + TILE_COLUMNS - 1u) / TILE_COLUMNS;
+}
+
+// Of a tile, the first row and this lane's first column. Tiles are numbered along the columns first.
+fn place_of_tile(tile: u32, columns: u32, lane: u32) -> vec2<u32> {
+    let across = tiles_across(columns);
+    return vec2(tile / across * TILE_ROWS, tile % across * TILE_COLUMNS + lane * LANE_COLUMNS);
 }
 
 // The rows of a block, of which each lane has one.
@@ -72,7 +88,7 @@ fn add_product(sums: ptr<function, Rows>, x: Rows, w: Four) {
 
 // Sums the tile that begins at a row, and for this lane at a column, over the k's from first_k to `end`.
 fn compute_tile(row: u32, column: u32, first_k: u32, end: u32) {
-    // Of blocks 0 to 3, in the left and in the right strip.
+    // Of blocks 0 to 3, in the left and in the right half.
     var left0: Rows;
     var left1: Rows;
     var left2: Rows;
@@ -93,27 +109,22 @@ fn compute_tile(row: u32, column: u32, first_k: u32, end: u32) {
                 x3 = left_rows(3u, k);
             }
         }
-        let left = right_columns(0u, k);
-        add_product(&left0, x0, left);
-        add_product(&left1, x1, left);
-        add_product(&left2, x2, left);
-        add_product(&left3, x3, left);
-        let right = right_columns(1u, k);
-        add_product(&right0, x0, right);
-        add_product(&right1, x1, right);
-        add_product(&right2, x2, right);
-        add_product(&right3, x3, right);
+        let w = right_columns(k);
+        add_product(&left0, x0, w.left);
+        add_product(&left1, x1, w.left);
+        add_product(&left2, x2, w.left);
+        add_product(&left3, x3, w.left);
+        add_product(&right0, x0, w.right);
+        add_product(&right1, x1, w.right);
+        add_product(&right2, x2, w.right);
+        add_product(&right3, x3, w.right);
     }
-    store_rows(row, column, left0);
-    store_rows(row, column + STRIP, right0);
+    store_rows(row, column, left0, right0);
     if OVER_8_ROWS {
-        store_rows(row + BLOCK, column, left1);
-        store_rows(row + BLOCK, column + STRIP, right1);
+        store_rows(row + BLOCK, column, left1, right1);
         if OVER_16_ROWS {
-            store_rows(row + 2u * BLOCK, column, left2);
-            store_rows(row + 2u * BLOCK, column + STRIP, right2);
-            store_rows(row + 3u * BLOCK, column, left3);
-            store_rows(row + 3u * BLOCK, column + STRIP, right3);
+            store_rows(row + 2u * BLOCK, column, left2, right2);
+            store_rows(row + 3u * BLOCK, column, left3, right3);
         }
     }
 }

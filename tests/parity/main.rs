@@ -37,6 +37,7 @@ use bptt::ops::gpu::KERNELS;
 use bptt::parity::{OpReport, check_op, check_until_failure, check_variant};
 use common::gpu;
 use common::say::say;
+use rayon::prelude::*;
 use variant::variant_of;
 
 /// A defect: the kernel, a text that its source has once, and what takes its place.
@@ -118,31 +119,34 @@ fn kernels(op: &str) -> &'static [&'static Kernel] {
 
 /// The mutations of `op` that no failure with `words` in it reports.
 fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<String> {
-    let Some(mut gpu) = gpu() else {
-        return Vec::new();
+    let error = |&(kernel, from, to): &Mutation| {
+        let error = unreported_mutation(op, (kernel, from, to), words)?;
+        Some(format!("{kernel}: `{from}` -> `{to}`{error}"))
     };
-    let mut errors = Vec::new();
-    for &mutation in mutations {
-        let (kernel, from, to) = mutation;
-        if !can_run(&gpu, op, kernel) {
-            say(&format!(
-                "{kernel} is not tried: it is for subgroups of another size"
-            ));
-            continue;
-        }
-        let variant = variant_of(op, kernel);
-        // Words may be of a later failure than the first.
-        let check = |gpu: &mut Gpu| match words {
-            "" => check_until_failure(gpu, op, variant),
-            _ => check_variant(gpu, op, variant),
-        };
-        match with_mutation(&mut gpu, op, mutation, check) {
-            Ok(report) if is_reported(report.as_ref(), words) => {}
-            Ok(_) => errors.push(format!("{kernel}: `{from}` -> `{to}` is not reported")),
-            Err(error) => errors.push(format!("{kernel}: `{from}` -> `{to}`: {error}")),
-        }
+    mutations.par_iter().filter_map(error).collect()
+}
+
+/// What is to be said of a mutation that is not reported so.
+fn unreported_mutation(op: &'static str, mutation: Mutation, words: &str) -> Option<String> {
+    let mut gpu = gpu()?;
+    let kernel = mutation.0;
+    if !can_run(&gpu, op, kernel) {
+        say(&format!(
+            "{kernel} is not tried: it is for subgroups of another size"
+        ));
+        return None;
     }
-    errors
+    let variant = variant_of(op, kernel);
+    // Words may be of a later failure than the first.
+    let check = |gpu: &mut Gpu| match words {
+        "" => check_until_failure(gpu, op, variant),
+        _ => check_variant(gpu, op, variant),
+    };
+    match with_mutation(&mut gpu, op, mutation, check) {
+        Ok(report) if is_reported(report.as_ref(), words) => None,
+        Ok(_) => Some(" is not reported".to_owned()),
+        Err(error) => Some(format!(": {error}")),
+    }
 }
 
 /// Can the device run this kernel, if there is one of the name?

@@ -60,14 +60,14 @@ params! {
 
 const BINDINGS: &[(&str, Access)] = &[("a", Read), ("b", Read), ("bias", Read), ("c", ReadWrite)];
 /// Those of workgroups are the first of those of subgroups.
-const SWITCHES: &[&str] = &["A_ALONG_K", "B_ALONG_N", "ALIGNED"];
+const SWITCHES: &[&str] = &["A_ALONG_K", "B_ALONG_N", "A_ALIGNED", "B_ALIGNED"];
 /// Without `OVER_16_ROWS`: each switch doubles what there is to compile and to check.
 const SUBGROUP_SWITCHES: &[&str] = &[
     "A_ALONG_K",
     "B_ALONG_N",
-    "ALIGNED",
+    "A_ALIGNED",
+    "B_ALIGNED",
     "C_ALIGNED",
-    "HAS_BIAS",
     "ACCUMULATE",
     "OVER_8_ROWS",
 ];
@@ -346,20 +346,17 @@ fn dispatch(gpu: &mut Gpu, kernel: &'static Kernel, block: &Bound, k_batch: usiz
         accumulate: u32::from(block.write == Write::Accumulate),
         first_workgroup: 0,
     };
-    // Without a bias, A stands in for the binding, which is not read then.
+    // Without a bias, A stands in for the binding: what is read of it is not used.
     let bias = block.bias.as_ref().map_or(&a.0, |bias| &bias.0);
     let Shape { m, n, k, batch } = *shape;
-    let aligned = is_aligned([a.1.offset, a.1.cols, a.1.batch_stride])
-        && is_aligned([b.1.offset, b.1.cols, b.1.batch_stride])
-        && k.is_multiple_of(4);
     let c_aligned = is_aligned([c.1.offset, block.c_row, c.1.batch_stride]) && n.is_multiple_of(4);
     let [over_8_rows, _] = subgroup::switches(m);
     let switches = [
         !a.1.transposed,
         !b.1.transposed,
-        aligned,
+        is_aligned([a.1.offset, a.1.cols, a.1.batch_stride]),
+        is_aligned([b.1.offset, b.1.cols, b.1.batch_stride]),
         c_aligned,
-        block.bias.is_some(),
         block.write == Write::Accumulate,
         over_8_rows,
     ];

@@ -1,5 +1,5 @@
-//! Host side of `rnn.wgsl`, `rnn_subgroup.wgsl` (for adapters that compute on the CPU) and
-//! `rnn_sequence.wgsl` (for few rows); and what both directions of the recurrence share: parameters,
+//! Host side of `rnn.wgsl`, `rnn_sequence.wgsl` (for few rows) and `rnn_subgroup.wgsl` (for adapters
+//! that compute on the CPU, a step at a time or a sequence); and what both directions of the recurrence share: parameters,
 //! choice of kernel and grid.
 
 use crate::device::Gpu;
@@ -38,6 +38,9 @@ pub(super) const WORKGROUP_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", LANES as 
 /// The same of the sequence kernels.
 pub(super) const SEQUENCE_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", SEQUENCE_LANES as f64)];
 
+/// What makes a subgroup kernel one for a sequence.
+pub(super) const SUBGROUP_SEQUENCE: &[(&str, f64)] = &[("SEQUENCE", 1.0)];
+
 /// The switches of the subgroup kernels.
 pub(super) const SUBGROUP_SWITCHES: &[&str] = &["OVER_8_ROWS", "OVER_16_ROWS"];
 
@@ -45,14 +48,18 @@ const BINDINGS: &[(&str, Access)] = &[("wh", Read), ("hidden", ReadWrite)];
 
 static ANY: Kernel =
     Kernel::new::<Params>("rnn", wgsl!("rnn", "stable_tanh"), BINDINGS, WORKGROUP_SIZE);
-static SUBGROUP: Kernel = Kernel::new::<Params>(
-    "rnn_subgroup",
-    wgsl!("rnn_subgroup", "subgroup_tile", "stable_tanh"),
-    BINDINGS,
-    &[],
-)
-.with_switches(SUBGROUP_SWITCHES)
-.for_subgroups_of(subgroup::LANES);
+
+/// By subgroups, a step at a time or a sequence.
+const fn by_subgroups(overrides: &'static [(&'static str, f64)]) -> Kernel {
+    let source = wgsl!("rnn_subgroup", "subgroup_tile", "stable_tanh");
+    Kernel::new::<Params>("rnn_subgroup", source, BINDINGS, overrides)
+        .with_switches(SUBGROUP_SWITCHES)
+        .for_subgroups_of(subgroup::LANES)
+}
+
+static STEP_BY_SUBGROUPS: Kernel = by_subgroups(&[]);
+static SEQUENCE_BY_SUBGROUPS: Kernel =
+    by_subgroups(SUBGROUP_SEQUENCE).named("rnn_subgroup_sequence");
 static SEQUENCE: Kernel = Kernel::new::<Params>(
     "rnn_sequence",
     wgsl!("rnn_sequence", "stable_tanh"),
@@ -61,7 +68,7 @@ static SEQUENCE: Kernel = Kernel::new::<Params>(
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel; 3] = &[&ANY, &SUBGROUP, &SEQUENCE];
+pub static KERNELS: &[&Kernel; 4] = &[&ANY, &SEQUENCE, &STEP_BY_SUBGROUPS, &SEQUENCE_BY_SUBGROUPS];
 
 /// See [`crate::ops::Ops::rnn`].
 pub fn rnn(gpu: &mut Gpu, hidden: &mut GpuTensor, wh: &GpuTensor, size: Recurrence) -> Result<()> {
@@ -114,28 +121,34 @@ impl Piece {
 /// (Reckoned for a card of 132 units, not measured.)
 const SEQUENCE_ROWS: usize = 64;
 
+/// Most multiply-adds of a time step that a sequence by subgroups is chosen for: about what one core
+/// does (at 10 a nanosecond) while the driver's threads wake for a dispatch, which takes some 50 µs.
+const SUBGROUP_SEQUENCE_WORK: usize = 1 << 19;
+
 /// Most iterations of a lane's sums in a dispatch, 64 multiply-adds each. Drivers end what takes 2 s,
 /// and lavapipe ends the loops of an invocation after 65,535 iterations without a word.
 const MAX_ITERATIONS: usize = 1 << 12;
 
 impl Schedule {
-    /// For the kernels of one direction: a step at a time for any size, the same by subgroups, and a
-    /// sequence. The last two take whole vec4s only. `slots` are the tensors of a slot a time step.
+    /// For the kernels of one direction: a step at a time for any size, a sequence, and both by subgroups.
+    /// All but the first take whole vec4s only. `slots` are the tensors of a slot a time step.
     ///
     /// # Errors
     /// [`crate::Error::Unbindable`] if a binding holds too few slots of one.
     pub fn new(
         gpu: &Gpu,
         op: &'static str,
-        [any, by_subgroups, sequence]: &[&'static Kernel; 3],
+        [any, sequence, step_by_subgroups, sequence_by_subgroups]: &[&'static Kernel; 4],
         size: Recurrence,
         slots: &[&GpuTensor],
     ) -> Result<Self> {
         let suited = if gpu.is_software() {
-            if gpu.can_run(by_subgroups) {
-                by_subgroups
-            } else {
+            if !gpu.can_run(step_by_subgroups) {
                 any
+            } else if size.batch * size.hidden * size.hidden <= SUBGROUP_SEQUENCE_WORK {
+                sequence_by_subgroups
+            } else {
+                step_by_subgroups
             }
         } else if size.batch <= SEQUENCE_ROWS && size.time_steps > 1 {
             sequence
@@ -145,14 +158,23 @@ impl Schedule {
         let name = gpu.forced_variant(op).unwrap_or(suited).name;
         let (rows, vec4s) = (size.batch.div_ceil(ROWS), size.hidden / 4);
         let whole_vec4s = size.hidden.is_multiple_of(4);
-        let (kernel, workgroups, steps_a_dispatch) = if name == by_subgroups.name && whole_vec4s {
-            (by_subgroups, subgroup::tiles(size.batch, size.hidden), 1)
-        } else if name == sequence.name && whole_vec4s && vec4s <= SEQUENCE_LANES {
-            (sequence, rows, MAX_ITERATIONS / vec4s.max(1))
-        } else {
-            let tiles = rows * size.hidden.div_ceil(4);
-            (any, tiles.div_ceil(LANES), 1)
-        };
+        let (kernel, workgroups, steps_a_dispatch) =
+            if name == step_by_subgroups.name && whole_vec4s {
+                (
+                    step_by_subgroups,
+                    subgroup::tiles(size.batch, size.hidden),
+                    1,
+                )
+            } else if name == sequence_by_subgroups.name && whole_vec4s {
+                let iterations = subgroup::tiles(1, size.hidden) * vec4s;
+                let steps = (MAX_ITERATIONS / iterations.max(1)).max(1);
+                (sequence_by_subgroups, subgroup::tiles(size.batch, 1), steps)
+            } else if name == sequence.name && whole_vec4s && vec4s <= SEQUENCE_LANES {
+                (sequence, rows, MAX_ITERATIONS / vec4s.max(1))
+            } else {
+                let tiles = rows * size.hidden.div_ceil(4);
+                (any, tiles.div_ceil(LANES), 1)
+            };
         let switches = kernel.setting(&subgroup::switches(size.batch));
         let mut schedule = Schedule {
             kernel,

@@ -1,7 +1,10 @@
-//! Host side of `rnn_backward.wgsl`, `rnn_backward_subgroup.wgsl` (for adapters that compute on the
-//! CPU) and `rnn_backward_sequence.wgsl` (for few rows): the last steps come first.
+//! Host side of `rnn_backward.wgsl`, `rnn_backward_sequence.wgsl` (for few rows) and
+//! `rnn_backward_subgroup.wgsl` (for adapters that compute on the CPU, a step at a time or a sequence):
+//! the last steps come first.
 
-use super::rnn::{Params, SEQUENCE_SIZE, SUBGROUP_SWITCHES, Schedule, WORKGROUP_SIZE};
+use super::rnn::{
+    Params, SEQUENCE_SIZE, SUBGROUP_SEQUENCE, SUBGROUP_SWITCHES, Schedule, WORKGROUP_SIZE,
+};
 use super::subgroup;
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
@@ -18,14 +21,18 @@ static ANY: Kernel = Kernel::new::<Params>(
     BINDINGS,
     WORKGROUP_SIZE,
 );
-static SUBGROUP: Kernel = Kernel::new::<Params>(
-    "rnn_backward_subgroup",
-    wgsl!("rnn_backward_subgroup", "subgroup_tile", "transposed"),
-    BINDINGS,
-    &[],
-)
-.with_switches(SUBGROUP_SWITCHES)
-.for_subgroups_of(subgroup::LANES);
+
+/// By subgroups, a step at a time or a sequence.
+const fn by_subgroups(overrides: &'static [(&'static str, f64)]) -> Kernel {
+    let source = wgsl!("rnn_backward_subgroup", "subgroup_tile", "transposed");
+    Kernel::new::<Params>("rnn_backward_subgroup", source, BINDINGS, overrides)
+        .with_switches(SUBGROUP_SWITCHES)
+        .for_subgroups_of(subgroup::LANES)
+}
+
+static STEP_BY_SUBGROUPS: Kernel = by_subgroups(&[]);
+static SEQUENCE_BY_SUBGROUPS: Kernel =
+    by_subgroups(SUBGROUP_SEQUENCE).named("rnn_backward_subgroup_sequence");
 static SEQUENCE: Kernel = Kernel::new::<Params>(
     "rnn_backward_sequence",
     wgsl!("rnn_backward_sequence"),
@@ -34,7 +41,7 @@ static SEQUENCE: Kernel = Kernel::new::<Params>(
 );
 
 /// Every variant.
-pub static KERNELS: &[&Kernel; 3] = &[&ANY, &SUBGROUP, &SEQUENCE];
+pub static KERNELS: &[&Kernel; 4] = &[&ANY, &SEQUENCE, &STEP_BY_SUBGROUPS, &SEQUENCE_BY_SUBGROUPS];
 
 /// See [`crate::ops::Ops::rnn_backward`].
 pub fn rnn_backward(
