@@ -51,13 +51,13 @@ impl Job for Check {
 
 /// The names of the columns.
 const HEADER: &str = "\
-op                           kernel                  cases   max abs   max rel ULP 99.9% of bound
+op                           kernel                          cases   max abs   max rel ULP 99.9% of bound
 ";
 
 /// A line for a report, and one for each failure that it describes.
 fn lines(report: &OpReport) -> String {
     let mut text = format!(
-        "{:<28} {:<22} {:>6} {:>9.1e} {:>9.1e} {:>9} {:>7.1}% {}\n",
+        "{:<28} {:<30} {:>6} {:>9.1e} {:>9.1e} {:>9} {:>7.1}% {}\n",
         report.op,
         report.variant,
         report.cases,
