@@ -131,8 +131,8 @@ fn of_next_lane(x: vec4<f32>, behind: vec4<f32>) -> vec4<f32> {
     return select(subgroupShuffle(x, (lane + 1u) % LANES), behind, lane == LANES - 1u);
 }
 
-// Along n, columns that are not aligned are in the two vec4s where they begin and the next lane's first one. That
-// behind the tile's last is, for each k, in the lane of this number.
+// Along n, columns that are not aligned are in the two vec4s where they begin and the next lane's first one. For
+// the last lane that is, of the i-th k, lane i's `behind`.
 fn shifted_along_n(low: Columns, behind: vec4<f32>, at: vec4<u32>) -> Columns {
     let shifts = at % 4u;
     let left = Four(
@@ -193,7 +193,7 @@ fn any_right_columns(k: u32) -> Columns {
     let low = b_before;
     let high = vec4s_of_columns(k + 4u);
     b_before = high;
-    // k is a multiple of four.
+    // Without k, which is a multiple of four, as the first one is.
     let left = shifted_along_k(low.left, high.left, b_columns(first_column));
     let right = shifted_along_k(low.right, high.right, b_columns(first_column + 4u));
     return Columns(transposed(left), transposed(right));
@@ -227,26 +227,27 @@ fn store1(place: u32, value: f32) {
 
 // Stores a row of the tile that is not aligned in C, from the place of its first column on. The first whole vec4
 // begins `gap` columns behind that. Columns before it, and those behind the last, share a vec4 with other
-// tiles: lanes 0 to 3 store the former, one each, lanes 4 to 7 the latter.
+// tiles; there are at most three of each: lanes 0 to 2 store the former, one each, lanes 4 to 6 the latter.
 fn store_shifted(first: u32, left: vec4<f32>, right: vec4<f32>) {
     let of_lane = lane * LANE_COLUMNS;
     let columns = min(TILE_COLUMNS, params.n - (first_column - of_lane));
     let gap = (4u - first % 4u) % 4u;
-    let at = (first + gap + of_lane) / 4u;
-    if of_lane + gap + 4u <= columns {
-        store4(at, shifted(left, right, gap));
-    }
-    let next = of_next_lane(left, vec4<f32>());
-    if of_lane + gap + 8u <= columns {
-        store4(at + 1u, shifted(right, next, gap));
-    }
+    // The single column that this lane stores, and what other lanes have, while all of them are here.
     let before = min(gap, columns);
     let is_before = lane < 4u;
     let behind = before + (columns - before) / 4u * 4u;
     let column = select(behind + lane - 4u, lane, is_before);
-    // Its sum is in another lane.
-    let owner = column / LANE_COLUMNS;
+    let owner = column / LANE_COLUMNS % LANES;
     let half = select(subgroupShuffle(left, owner), subgroupShuffle(right, owner), column % LANE_COLUMNS >= 4u);
+    let next = of_next_lane(left, vec4<f32>());
+
+    let at = (first + gap + of_lane) / 4u;
+    if of_lane + gap + 4u <= columns {
+        store4(at, shifted(left, right, gap));
+    }
+    if of_lane + gap + 8u <= columns {
+        store4(at + 1u, shifted(right, next, gap));
+    }
     if column < select(columns, before, is_before) {
         store1(first + column, half[column % 4u]);
     }

@@ -69,6 +69,13 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         let c = c.at(4).batched(batch, 45);
         product(harness, a, b, c, false, Write::Accumulate)?;
     }
+    // Of matrices that are as high as a tile.
+    let a = Matrix::new(32, 5).batched(2, 160);
+    let (b, c) = (
+        Matrix::new(5, 7).batched(2, 35),
+        Matrix::new(32, 7).batched(2, 224),
+    );
+    product(harness, a, b, c, false, Write::Overwrite)?;
     harness.cut(|harness| {
         transposed(harness, (97, 131, 101))?;
         transposed(harness, (100, 132, 96))

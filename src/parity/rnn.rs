@@ -17,8 +17,9 @@ const SIZES: &[(usize, usize, usize, f64)] = &[
     (35, 2, 31, 1.0),
     (2, 33, 131, 300.0),
     (2, 6, 132, 300.0),
-    // Three tiles of rows by a subgroup, with edges.
+    // Three tiles of rows by a subgroup, with edges; whole tiles, in as many lanes as there are.
     (3, 73, 68, 1.0),
+    (2, 64, 64, 1.0),
     // More steps than a dispatch of a sequence takes, and more rows than a workgroup: what one left in
     // workgroup memory is not what the next one needs there.
     (34, 17, 512, 1.0),

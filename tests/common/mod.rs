@@ -4,40 +4,27 @@ pub mod say;
 pub mod skip;
 mod skips;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bptt::device::{Gpu, GpuSettings, adapter};
 
-/// A device of the first adapter, for one test at a time.
+/// The first adapter's GPU, for one test at a time; one device a test binary.
 ///
 /// Without an adapter the test fails: a GPU path that nothing ran must not look tested. Where there
 /// can be none, `BPTT_SKIP_GPU_TESTS=1` says so, and this gives [`None`]. `BPTT_TEST_LIMITS=default`
 /// opens it with WebGPU's default limits and no optional feature.
 pub fn gpu() -> Option<MutexGuard<'static, Gpu>> {
-    // Two: a software driver compiles for each on one core, which is most of what tests of kernels wait for.
-    static GPUS: [OnceLock<Mutex<Gpu>>; 2] = [const { OnceLock::new() }; 2];
+    static GPU: OnceLock<Mutex<Gpu>> = OnceLock::new();
     if skips::gpu_is_skipped() {
         return None;
     }
-    let gpus = || {
-        GPUS.iter()
-            .map(|gpu| gpu.get_or_init(|| Mutex::new(open())))
-    };
-    // A test that failed while it held a GPU has not harmed it.
-    let free = gpus().find_map(|gpu| match gpu.try_lock() {
-        Ok(gpu) => Some(gpu),
-        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    });
-    let any = || {
-        gpus()
-            .next()
-            .map(|gpu| gpu.lock().unwrap_or_else(PoisonError::into_inner))
-    };
-    free.or_else(any)
+    let gpu = GPU.get_or_init(|| Mutex::new(open()));
+    // A test that failed while it held the GPU has not harmed it.
+    Some(gpu.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn open() -> Gpu {
+/// Another device of the same adapter.
+pub fn open() -> Gpu {
     let adapters = adapter::adapters();
     let first = adapters.first().expect(
         "this machine has no GPU adapter; a software one will do: \

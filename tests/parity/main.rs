@@ -30,14 +30,16 @@ mod tanh;
 mod tanh_backward;
 mod training;
 
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+
 use bptt::Result;
 use bptt::device::kernel::Kernel;
 use bptt::device::{Cpu, Gpu};
 use bptt::ops::gpu::KERNELS;
 use bptt::parity::{OpReport, check_op, check_until_failure, check_variant};
-use common::gpu;
 use common::say::say;
-use rayon::prelude::*;
+use common::{gpu, open};
 use variant::variant_of;
 
 /// A defect: the kernel, a text that its source has once, and what takes its place.
@@ -117,20 +119,39 @@ fn kernels(op: &str) -> &'static [&'static Kernel] {
     entry.expect("the op has kernels").1
 }
 
-/// The mutations of `op` that no failure with `words` in it reports.
+/// The mutations of `op` that no failure with `words` in it reports. On two devices side by side: a
+/// software driver compiles for each on one core, which is most of what there is to wait for.
 fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<String> {
-    let error = |&(kernel, from, to): &Mutation| {
-        let error = unreported_mutation(op, (kernel, from, to), words)?;
-        Some(format!("{kernel}: `{from}` -> `{to}`{error}"))
+    static SECOND: OnceLock<Mutex<Gpu>> = OnceLock::new();
+    let Some(mut first) = gpu() else {
+        return Vec::new();
     };
-    mutations.par_iter().filter_map(error).collect()
+    let every_other = |gpu: &mut Gpu, from: usize| -> Vec<String> {
+        let mutations = mutations.iter().skip(from).step_by(2);
+        mutations
+            .filter_map(|&mutation| unreported_mutation(gpu, op, mutation, words))
+            .collect()
+    };
+    thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            let second = SECOND.get_or_init(|| Mutex::new(open())).lock();
+            every_other(&mut second.unwrap_or_else(PoisonError::into_inner), 1)
+        });
+        let mut errors = every_other(&mut first, 0);
+        errors.extend(second.join().expect("no panic"));
+        errors
+    })
 }
 
 /// What is to be said of a mutation that is not reported so.
-fn unreported_mutation(op: &'static str, mutation: Mutation, words: &str) -> Option<String> {
-    let mut gpu = gpu()?;
-    let kernel = mutation.0;
-    if !can_run(&gpu, op, kernel) {
+fn unreported_mutation(
+    gpu: &mut Gpu,
+    op: &'static str,
+    mutation: Mutation,
+    words: &str,
+) -> Option<String> {
+    let (kernel, from, to) = mutation;
+    if !can_run(gpu, op, kernel) {
         say(&format!(
             "{kernel} is not tried: it is for subgroups of another size"
         ));
@@ -142,10 +163,10 @@ fn unreported_mutation(op: &'static str, mutation: Mutation, words: &str) -> Opt
         "" => check_until_failure(gpu, op, variant),
         _ => check_variant(gpu, op, variant),
     };
-    match with_mutation(&mut gpu, op, mutation, check) {
+    match with_mutation(gpu, op, mutation, check) {
         Ok(report) if is_reported(report.as_ref(), words) => None,
-        Ok(_) => Some(" is not reported".to_owned()),
-        Err(error) => Some(format!(": {error}")),
+        Ok(_) => Some(format!("{kernel}: `{from}` -> `{to}` is not reported")),
+        Err(error) => Some(format!("{kernel}: `{from}` -> `{to}`: {error}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Host side of `rnn.wgsl`, `rnn_sequence.wgsl` (for few rows) and `rnn_subgroup.wgsl` (for adapters
-//! that compute on the CPU, a step at a time or a sequence); and what both directions of the recurrence share: parameters,
-//! choice of kernel and grid.
+//! that compute on the CPU, a step at a time or a sequence); and what both directions of the
+//! recurrence share: parameters, choice of kernel and grid.
 
 use crate::device::Gpu;
 use crate::device::gpu::{Buffer, GpuTensor, aligned_rows};
@@ -125,8 +125,8 @@ const SEQUENCE_ROWS: usize = 64;
 /// does (at 10 a nanosecond) while the driver's threads wake for a dispatch, which takes some 50 µs.
 const SUBGROUP_SEQUENCE_WORK: usize = 1 << 19;
 
-/// Most iterations of a lane's sums in a dispatch, 64 multiply-adds each. Drivers end what takes 2 s,
-/// and lavapipe ends the loops of an invocation after 65,535 iterations without a word.
+/// Most iterations of a lane in a dispatch, of 64 multiply-adds each (by subgroups, 1,024). Drivers end
+/// what takes 2 s, and lavapipe ends the loops of an invocation after 65,535 iterations without a word.
 const MAX_ITERATIONS: usize = 1 << 12;
 
 impl Schedule {
@@ -158,16 +158,16 @@ impl Schedule {
         let name = gpu.forced_variant(op).unwrap_or(suited).name;
         let (rows, vec4s) = (size.batch.div_ceil(ROWS), size.hidden / 4);
         let whole_vec4s = size.hidden.is_multiple_of(4);
+        // Of a sequence by subgroups, a step: sums, and rows that are stored.
+        let across = subgroup::tiles(1, size.hidden);
+        let iterations = across * (vec4s + subgroup::ROWS);
+        let fits = iterations <= MAX_ITERATIONS;
         let (kernel, workgroups, steps_a_dispatch) =
             if name == step_by_subgroups.name && whole_vec4s {
-                (
-                    step_by_subgroups,
-                    subgroup::tiles(size.batch, size.hidden),
-                    1,
-                )
-            } else if name == sequence_by_subgroups.name && whole_vec4s {
-                let iterations = subgroup::tiles(1, size.hidden) * vec4s;
-                let steps = (MAX_ITERATIONS / iterations.max(1)).max(1);
+                let tiles = subgroup::tiles(size.batch, size.hidden);
+                (step_by_subgroups, tiles, 1)
+            } else if name == sequence_by_subgroups.name && whole_vec4s && fits {
+                let steps = MAX_ITERATIONS / iterations.max(1);
                 (sequence_by_subgroups, subgroup::tiles(size.batch, 1), steps)
             } else if name == sequence.name && whole_vec4s && vec4s <= SEQUENCE_LANES {
                 (sequence, rows, MAX_ITERATIONS / vec4s.max(1))

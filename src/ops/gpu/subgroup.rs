@@ -4,7 +4,7 @@
 pub(super) const LANES: u32 = 8;
 
 /// Rows of a tile, and columns.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 const COLUMNS: usize = 64;
 
 /// The switches `OVER_8_ROWS` and `OVER_16_ROWS`: the blocks of a tile that are beyond the last row are left
