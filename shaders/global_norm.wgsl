@@ -3,7 +3,7 @@
 // x is [len]; each chunk is CHUNK elements, the last one what is left.
 //
 // Work: one workgroup a chunk; lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined
-// by a tree over workgroup memory: the order is fixed.
+// by workgroup_sum.wgsl: the order is fixed.
 
 struct Params {
     len: u32,
@@ -16,8 +16,6 @@ struct Params {
 
 override WORKGROUP_SIZE: u32 = 256u;
 override CHUNK: u32 = 4096u;
-
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -34,15 +32,8 @@ fn main(
     for (var i = chunk * CHUNK + lane; i < end; i += WORKGROUP_SIZE) {
         sum += x[i] * x[i];
     }
-    sums[lane] = sum;
-    workgroupBarrier();
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            sums[lane] += sums[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let total = workgroup_sum(lane, sum);
     if lane == 0u {
-        partials[params.first + chunk] = sums[0];
+        partials[params.first + chunk] = total;
     }
 }

@@ -1,8 +1,8 @@
 // norm[0] = √ Σ partials, norm[1] = min(1, max_norm / norm[0]), or 1 where max_norm is 0: the
 // second half of the global norm, and the factor that clips gradients to it.
 //
-// Work: one workgroup; lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined by a
-// tree over workgroup memory: the order is fixed.
+// Work: one workgroup; lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined by
+// workgroup_sum.wgsl: the order is fixed.
 
 struct Params {
     len: u32,
@@ -15,24 +15,15 @@ struct Params {
 
 override WORKGROUP_SIZE: u32 = 256u;
 
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var i = lane; i < params.len; i += WORKGROUP_SIZE) {
         sum += partials[i];
     }
-    sums[lane] = sum;
-    workgroupBarrier();
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            sums[lane] += sums[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let total = workgroup_sum(lane, sum);
     if lane == 0u {
-        let length = sqrt(sums[0]);
+        let length = sqrt(total);
         norm[0] = length;
         let clip = params.max_norm > 0.0 && length > params.max_norm;
         norm[1] = select(1.0, params.max_norm / length, clip);

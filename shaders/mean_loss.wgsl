@@ -2,8 +2,8 @@
 //
 // losses is [rows]; loss[1] is a running sum that the host resets when it reads it.
 //
-// Work: one workgroup; lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined by a
-// tree over workgroup memory: the order is fixed.
+// Work: one workgroup; lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined by
+// workgroup_sum.wgsl: the order is fixed.
 
 struct Params {
     rows: u32,
@@ -15,24 +15,15 @@ struct Params {
 
 override WORKGROUP_SIZE: u32 = 256u;
 
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var r = lane; r < params.rows; r += WORKGROUP_SIZE) {
         sum += losses[r];
     }
-    sums[lane] = sum;
-    workgroupBarrier();
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            sums[lane] += sums[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let total = workgroup_sum(lane, sum);
     if lane == 0u {
-        let mean = sums[0] / f32(params.rows);
+        let mean = total / f32(params.rows);
         loss[0] = mean;
         loss[1] += mean;
     }

@@ -1,10 +1,8 @@
 // probs[r, :] = softmax(logits[r, :] / temperature).
 //
-// logits and probs are [rows, vocab]. The maximum m and the sum of exp((a − m) / temperature) come
-// from one pass over the row (Milakov and Gimelshein 2018).
+// logits and probs are [rows, vocab].
 //
-// Work: one workgroup a row; lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined
-// by a tree over workgroup memory: the order is fixed.
+// Work: one workgroup a row, which sums it as softmax_row.wgsl says, in a fixed order.
 
 struct Params {
     rows: u32,
@@ -17,10 +15,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> probs: array<f32>;
 
 override WORKGROUP_SIZE: u32 = 256u;
-const LOWEST: f32 = -3.4e38; // less than any logit
-
-var<workgroup> maxima: array<f32, WORKGROUP_SIZE>;
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 
 // exp of a difference of two logits at the given temperature.
 fn weight(difference: f32) -> f32 {
@@ -39,31 +33,8 @@ fn main(
     }
     let start = row * params.vocab;
 
-    var m = LOWEST;
-    var s = 0.0;
+    let of_row = maximum_and_sum(start, params.vocab, lane);
     for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
-        let a = logits[start + v];
-        let new_m = max(m, a);
-        s = s * weight(m - new_m) + weight(a - new_m);
-        m = new_m;
-    }
-    maxima[lane] = m;
-    sums[lane] = s;
-    workgroupBarrier();
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            let other_m = maxima[lane + half];
-            let new_m = max(m, other_m);
-            s = s * weight(m - new_m) + sums[lane + half] * weight(other_m - new_m);
-            m = new_m;
-            maxima[lane] = m;
-            sums[lane] = s;
-        }
-        workgroupBarrier();
-    }
-    m = maxima[0];
-    s = sums[0];
-    for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
-        probs[start + v] = weight(logits[start + v] - m) / s;
+        probs[start + v] = weight(logits[start + v] - of_row.m) / of_row.s;
     }
 }

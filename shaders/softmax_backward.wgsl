@@ -3,7 +3,7 @@
 // probs, dprobs and dlogits are [rows, vocab].
 //
 // Work: one workgroup a row; lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined
-// by a tree over workgroup memory: the order is fixed.
+// by workgroup_sum.wgsl: the order is fixed.
 
 struct Params {
     rows: u32,
@@ -16,8 +16,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dlogits: array<f32>;
 
 override WORKGROUP_SIZE: u32 = 256u;
-
-var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(
@@ -34,15 +32,7 @@ fn main(
     for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
         sum += probs[start + v] * dprobs[start + v];
     }
-    sums[lane] = sum;
-    workgroupBarrier();
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            sums[lane] += sums[lane + half];
-        }
-        workgroupBarrier();
-    }
-    let dot = sums[0];
+    let dot = workgroup_sum(lane, sum);
     for (var v = lane; v < params.vocab; v += WORKGROUP_SIZE) {
         dlogits[start + v] = probs[start + v] * (dprobs[start + v] - dot);
     }

@@ -1,4 +1,4 @@
-// Of products whose rows do not begin at a multiple of four elements.
+// For rows that do not begin at a multiple of four elements.
 
 // Elements shift … shift + 3 of the eight in low and high; shift is 0 to 3.
 fn shifted(low: vec4<f32>, high: vec4<f32>, shift: u32) -> vec4<f32> {

@@ -114,11 +114,11 @@ pub fn check_variant<O: Subject>(
     op: &str,
     variant: &'static str,
 ) -> Result<Option<OpReport>> {
-    check_in(device, op, variant, false)
+    with_harness(device, op, variant, |harness, cases, _| cases(harness))
 }
 
-/// [`check_variant`] for a kernel that is expected to fail: where cases are many, those after the
-/// first failure are left out.
+/// [`check_variant`] for a kernel that is expected to fail: cases after the first failure with `words` in it
+/// are left out.
 ///
 /// # Errors
 /// As [`check_op`].
@@ -126,18 +126,10 @@ pub fn check_until_failure<O: Subject>(
     device: &mut O,
     op: &str,
     variant: &'static str,
-) -> Result<Option<OpReport>> {
-    check_in(device, op, variant, true)
-}
-
-fn check_in<O: Subject>(
-    device: &mut O,
-    op: &str,
-    variant: &'static str,
-    until_failure: bool,
+    words: &'static str,
 ) -> Result<Option<OpReport>> {
     with_harness(device, op, variant, |harness, cases, _| {
-        harness.until_failure = until_failure;
+        harness.until = Some(words);
         cases(harness)
     })
 }

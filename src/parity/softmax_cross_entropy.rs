@@ -17,6 +17,9 @@ pub const SIZES: &[(usize, usize, f32)] = &[
     (4, 1009, 1e4),
     (3, 10_007, 10.0),
     (2, 60_013, 5.0),
+    // The longest row that a lane takes, and one more.
+    (1, 65_536, 5.0),
+    (1, 65_537, 5.0),
 ];
 
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
@@ -33,6 +36,13 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     logits.extend((0..vocab).map(|v| if v == 599 { 1e4 } else { -1e4 }));
     logits.extend((0..vocab).map(|v| -1e4 - (v % 7) as f32));
     check(harness, &logits, &[0, 17, 599, 0], 0, 4, vocab)?;
+    // Rows far below, or above, those before them: what is of another row must not count. With V=5 they
+    // begin at each place of a vec4.
+    for slope in [-200.0, 200.0] {
+        let level = |i: usize| slope * (i / 5) as f32 + (i % 5) as f32;
+        let logits: Vec<f32> = (0..7 * 5).map(level).collect();
+        check(harness, &logits, &[0, 1, 2, 3, 4, 0, 4], 0, 7, 5)?;
+    }
     // A chunk of a window: rows 2 to 4 of 7.
     let logits = harness.normal(3 * 19, 2.0);
     check(harness, &logits, &[3, 1, 4, 1, 5, 9, 2], 2, 3, 19)?;

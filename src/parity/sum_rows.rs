@@ -4,9 +4,6 @@ use super::subject::Subject;
 use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Write};
 
-/// Lanes that share a column in the kernel.
-const LANES: usize = 8;
-
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     let sizes = [
         (1, 1),
@@ -58,8 +55,7 @@ fn check<O: Subject>(harness: &mut Harness<O>, i: usize, rows: usize, cols: usiz
     harness
         .exact
         .sum_rows((&magnitudes(&x.exact), layout), &mut bound, write)?;
-    let lanes = harness.lanes(LANES);
-    let roundings = rows.div_ceil(lanes) + lanes + 1;
+    let roundings = harness.column_chain(rows) + 1;
     let case = format!("{rows}x{cols} {write:?}");
     harness.compare(&case, &out, |c| gamma(roundings) * bound.0[c])
 }

@@ -82,7 +82,7 @@ impl Subject {
 
     fn check(&self, gpu: &mut Gpu) -> Fate {
         for variant in self.variants() {
-            match check_until_failure(gpu, self.op, variant) {
+            match check_until_failure(gpu, self.op, variant, "") {
                 Ok(Some(report)) if report.passed() => {}
                 Ok(_) => return Fate::Caught,
                 Err(_) => return Fate::Refused,

@@ -7,6 +7,8 @@
 mod common;
 #[path = "../common/variant.rs"]
 mod variant;
+#[path = "../common/wrong_bias.rs"]
+mod wrong_bias;
 
 mod accumulate;
 mod adam;
@@ -37,7 +39,7 @@ use bptt::Result;
 use bptt::device::kernel::Kernel;
 use bptt::device::{Cpu, Gpu};
 use bptt::ops::gpu::KERNELS;
-use bptt::parity::{OpReport, check_op, check_until_failure, check_variant};
+use bptt::parity::{OpReport, check_op, check_until_failure};
 use common::say::say;
 use common::{gpu, open};
 use variant::variant_of;
@@ -121,7 +123,7 @@ fn kernels(op: &str) -> &'static [&'static Kernel] {
 
 /// The mutations of `op` that no failure with `words` in it reports. On two devices side by side: a
 /// software driver compiles for each on one core, which is most of what there is to wait for.
-fn unreported(op: &'static str, mutations: &[Mutation], words: &str) -> Vec<String> {
+fn unreported(op: &'static str, mutations: &[Mutation], words: &'static str) -> Vec<String> {
     static SECOND: OnceLock<Mutex<Gpu>> = OnceLock::new();
     let Some(mut first) = gpu() else {
         return Vec::new();
@@ -148,7 +150,7 @@ fn unreported_mutation(
     gpu: &mut Gpu,
     op: &'static str,
     mutation: Mutation,
-    words: &str,
+    words: &'static str,
 ) -> Option<String> {
     let (kernel, from, to) = mutation;
     if !can_run(gpu, op, kernel) {
@@ -158,11 +160,7 @@ fn unreported_mutation(
         return None;
     }
     let variant = variant_of(op, kernel);
-    // Words may be of a later failure than the first.
-    let check = |gpu: &mut Gpu| match words {
-        "" => check_until_failure(gpu, op, variant),
-        _ => check_variant(gpu, op, variant),
-    };
+    let check = |gpu: &mut Gpu| check_until_failure(gpu, op, variant, words);
     match with_mutation(gpu, op, mutation, check) {
         Ok(report) if is_reported(report.as_ref(), words) => None,
         Ok(_) => Some(format!("{kernel}: `{from}` -> `{to}` is not reported")),

@@ -6,7 +6,7 @@ crate::parity_tests!("softmax",
         ("softmax", "LOWEST: f32 = -3.4e38", "LOWEST: f32 = 0.0"),
         ("softmax", "WORKGROUP_SIZE / 2u", "WORKGROUP_SIZE / 4u"),
         ("softmax", "row * params.vocab", "row"),
-        ("softmax", "m) / s", "m)"),
+        ("softmax", "of_row.m) / of_row.s", "of_row.m)"),
     ],
     overrun: &[("softmax", "probs[start + v] =", "probs[start + v + 1u] =")],
 );

@@ -4,6 +4,7 @@ use bptt::device::Cpu;
 use bptt::parity::check_training;
 
 use crate::common::gpu;
+use crate::wrong_bias::wrong_bias;
 use crate::{assert_none, failures, with_mutation};
 
 #[test]
@@ -23,8 +24,7 @@ fn training_with_a_mutated_kernel_fails() {
     let Some(mut gpu) = gpu() else {
         return;
     };
-    // The gradient of the bias lacks the last rows; a kernel that every adapter uses.
-    let mutation = ("sum_rows", "r < params.rows", "r + 8u < params.rows");
+    let mutation = wrong_bias(&gpu);
     let reports = with_mutation(&mut gpu, "sum_rows", mutation, check_training);
     let reports = reports.expect("the mutated kernel runs");
     assert!(reports.iter().all(|report| !report.passed()));

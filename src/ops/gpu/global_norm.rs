@@ -30,7 +30,7 @@ const LANES: usize = 256;
 
 static PARTIAL: Kernel = Kernel::new::<PartialParams>(
     "global_norm",
-    wgsl!("global_norm"),
+    wgsl!("global_norm", "workgroup_sum"),
     &[("x", Read), ("partials", ReadWrite)],
     &[
         ("WORKGROUP_SIZE", LANES as f64),
@@ -39,7 +39,7 @@ static PARTIAL: Kernel = Kernel::new::<PartialParams>(
 );
 static TOTAL: Kernel = Kernel::new::<TotalParams>(
     "global_norm_total",
-    wgsl!("global_norm_total"),
+    wgsl!("global_norm_total", "workgroup_sum"),
     &[("partials", Read), ("norm", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

@@ -20,7 +20,7 @@ const LANES: usize = 256;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "mean_loss",
-    wgsl!("mean_loss"),
+    wgsl!("mean_loss", "workgroup_sum"),
     &[("losses", Read), ("loss", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

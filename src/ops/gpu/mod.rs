@@ -18,7 +18,7 @@ mod softmax;
 mod softmax_backward;
 pub(crate) mod softmax_cross_entropy;
 mod subgroup;
-mod sum_rows;
+pub(crate) mod sum_rows;
 mod tanh;
 mod tanh_backward;
 
@@ -61,6 +61,7 @@ pub fn variants(op: &str) -> &'static [&'static Kernel] {
         "rnn" => rnn::KERNELS,
         "rnn_backward" => rnn_backward::KERNELS,
         "softmax_cross_entropy" => softmax_cross_entropy::KERNELS,
+        "sum_rows" => sum_rows::KERNELS,
         _ => &[],
     }
 }

@@ -41,9 +41,6 @@ pub(super) const SEQUENCE_SIZE: &[(&str, f64)] = &[("WORKGROUP_SIZE", SEQUENCE_L
 /// What makes a subgroup kernel one for a sequence.
 pub(super) const SUBGROUP_SEQUENCE: &[(&str, f64)] = &[("SEQUENCE", 1.0)];
 
-/// The switches of the subgroup kernels.
-pub(super) const SUBGROUP_SWITCHES: &[&str] = &["OVER_8_ROWS", "OVER_16_ROWS"];
-
 const BINDINGS: &[(&str, Access)] = &[("wh", Read), ("hidden", ReadWrite)];
 
 static ANY: Kernel =
@@ -52,9 +49,8 @@ static ANY: Kernel =
 /// By subgroups, a step at a time or a sequence.
 const fn by_subgroups(overrides: &'static [(&'static str, f64)]) -> Kernel {
     let source = wgsl!("rnn_subgroup", "subgroup_tile", "stable_tanh");
-    Kernel::new::<Params>("rnn_subgroup", source, BINDINGS, overrides)
-        .with_switches(SUBGROUP_SWITCHES)
-        .for_subgroups_of(subgroup::LANES)
+    let kernel = Kernel::new::<Params>("rnn_subgroup", source, BINDINGS, overrides);
+    subgroup::by_subgroups(kernel)
 }
 
 static STEP_BY_SUBGROUPS: Kernel = by_subgroups(&[]);

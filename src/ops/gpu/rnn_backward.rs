@@ -2,9 +2,7 @@
 //! `rnn_backward_subgroup.wgsl` (for adapters that compute on the CPU, a step at a time or a sequence):
 //! the last steps come first.
 
-use super::rnn::{
-    Params, SEQUENCE_SIZE, SUBGROUP_SEQUENCE, SUBGROUP_SWITCHES, Schedule, WORKGROUP_SIZE,
-};
+use super::rnn::{Params, SEQUENCE_SIZE, SUBGROUP_SEQUENCE, Schedule, WORKGROUP_SIZE};
 use super::subgroup;
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
@@ -25,9 +23,8 @@ static ANY: Kernel = Kernel::new::<Params>(
 /// By subgroups, a step at a time or a sequence.
 const fn by_subgroups(overrides: &'static [(&'static str, f64)]) -> Kernel {
     let source = wgsl!("rnn_backward_subgroup", "subgroup_tile", "transposed");
-    Kernel::new::<Params>("rnn_backward_subgroup", source, BINDINGS, overrides)
-        .with_switches(SUBGROUP_SWITCHES)
-        .for_subgroups_of(subgroup::LANES)
+    let kernel = Kernel::new::<Params>("rnn_backward_subgroup", source, BINDINGS, overrides);
+    subgroup::by_subgroups(kernel)
 }
 
 static STEP_BY_SUBGROUPS: Kernel = by_subgroups(&[]);

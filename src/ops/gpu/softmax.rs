@@ -22,7 +22,7 @@ const LANES: usize = 256;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "softmax",
-    wgsl!("softmax"),
+    wgsl!("softmax", "softmax_row"),
     &[("logits", Read), ("probs", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

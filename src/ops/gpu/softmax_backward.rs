@@ -21,7 +21,7 @@ const LANES: usize = 256;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
     "softmax_backward",
-    wgsl!("softmax_backward"),
+    wgsl!("softmax_backward", "workgroup_sum"),
     &[("probs", Read), ("dprobs", Read), ("dlogits", ReadWrite)],
     &[("WORKGROUP_SIZE", LANES as f64)],
 );

@@ -28,22 +28,22 @@ const BINDINGS: &[(&str, Access)] = &[
 /// Lanes of a workgroup, which share a row.
 const LANES: usize = 256;
 /// Lanes of a workgroup, a row each.
-const ROWS: usize = 16;
+const ROWS: usize = 8;
 /// Longest row that one lane takes. llvmpipe ends every loop of an invocation, without a word, once
-/// they have run 65,535 times in all; a row takes three passes.
-pub const LONGEST: usize = 16_384;
-/// Exponentials that a lane sums before it adds them to those before.
+/// they have run 65,535 times in all; a row takes three passes, four elements at a time.
+pub const LONGEST: usize = 1 << 16;
+/// Exponentials that a lane sums, every fourth one by itself, before it adds them to those before.
 pub const BLOCK: usize = 64;
 
 static SHARED: Kernel = Kernel::new::<Params>(
     "softmax_cross_entropy",
-    wgsl!("softmax_cross_entropy"),
+    wgsl!("softmax_cross_entropy", "softmax_row"),
     BINDINGS,
     &[("WORKGROUP_SIZE", LANES as f64)],
 );
 static BY_ROW: Kernel = Kernel::new::<Params>(
     "softmax_cross_entropy_rows",
-    wgsl!("softmax_cross_entropy_rows"),
+    wgsl!("softmax_cross_entropy_rows", "shifted"),
     BINDINGS,
     &[("WORKGROUP_SIZE", ROWS as f64), ("BLOCK", BLOCK as f64)],
 );

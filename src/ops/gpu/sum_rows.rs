@@ -1,15 +1,16 @@
-//! Host side of `sum_rows.wgsl`: a bias gradient.
+//! Host side of `sum_rows.wgsl` and `sum_rows_columns.wgsl` (for adapters that compute on the CPU): a bias
+//! gradient.
 
 use crate::device::Gpu;
 use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
-use crate::device::kernel::{Kernel, params, wgsl};
+use crate::device::kernel::{Access, Kernel, params, wgsl};
 use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Matrix, Write, check};
 
 params! {
-    /// See `shaders/sum_rows.wgsl`.
+    /// See `shaders/sum_rows.wgsl`; of both kernels.
     Params {
         offset: u32,
         rows: u32,
@@ -20,19 +21,32 @@ params! {
 
 /// Columns that a workgroup sums.
 const COLUMNS: usize = 32;
-/// Most rows of a dispatch, eight lanes a column: lavapipe ends an invocation's loops after 65,535
-/// iterations in all, without a word.
-const MAX_ROWS: usize = 1 << 18;
+/// Lanes that share a column.
+pub const LANES_A_COLUMN: usize = 8;
+/// Lanes of a workgroup that have four columns each.
+const BY_COLUMNS_LANES: usize = COLUMNS / 4;
+/// Rows that such a lane sums before it adds them to those before.
+pub const BLOCK: usize = 32;
+/// Most rows that a lane takes in a dispatch: lavapipe ends an invocation's loops after 65,535 iterations
+/// in all, without a word.
+const MAX_ROWS: usize = 1 << 15;
 
-static KERNEL: Kernel = Kernel::new::<Params>(
-    "sum_rows",
-    wgsl!("sum_rows"),
-    &[("x", Read), ("out", ReadWrite)],
-    &[],
-);
+const BINDINGS: &[(&str, Access)] = &[("x", Read), ("out", ReadWrite)];
+
+static SHARED: Kernel = Kernel::new::<Params>("sum_rows", wgsl!("sum_rows"), BINDINGS, &[]);
+static BY_COLUMNS: Kernel = Kernel::new::<Params>(
+    "sum_rows_columns",
+    wgsl!("sum_rows_columns", "shifted"),
+    BINDINGS,
+    &[
+        ("WORKGROUP_SIZE", BY_COLUMNS_LANES as f64),
+        ("BLOCK", BLOCK as f64),
+    ],
+)
+.with_switches(&["ALIGNED"]);
 
 /// Every variant.
-pub static KERNELS: &[&Kernel] = &[&KERNEL];
+pub static KERNELS: &[&Kernel] = &[&SHARED, &BY_COLUMNS];
 
 /// See [`crate::ops::Ops::sum_rows`].
 pub fn sum_rows(
@@ -46,6 +60,15 @@ pub fn sum_rows(
     check::at_least("sum_rows", "out", layout.cols, out.len())?;
     let out = out.whole("sum_rows", "out")?;
     let (offset, cols) = (layout.offset, layout.cols);
+    let suited = match gpu.is_software() {
+        true => &BY_COLUMNS,
+        false => &SHARED,
+    };
+    let kernel = gpu.forced_variant("sum_rows").unwrap_or(suited);
+    let max_rows = match kernel.name == SHARED.name {
+        true => MAX_ROWS * LANES_A_COLUMN,
+        false => MAX_ROWS,
+    };
     let mut windows = x.row_windows(("sum_rows", "x"), layout, 1)?;
     if windows.is_empty() {
         // The sum of no rows.
@@ -53,8 +76,8 @@ pub fn sum_rows(
     }
     let mut accumulate = write == Write::Accumulate;
     for (first, end) in windows {
-        for first in (first..end.max(first + 1)).step_by(MAX_ROWS) {
-            let end = end.min(first + MAX_ROWS);
+        for first in (first..end.max(first + 1)).step_by(max_rows) {
+            let end = end.min(first + max_rows);
             let (x, offset) = x.window(offset + first * cols, offset + end * cols);
             let params = Params {
                 offset: offset as u32,
@@ -64,7 +87,9 @@ pub fn sum_rows(
             };
             let elements = (end - first) * cols;
             let work = Work::of(elements, elements + cols);
-            gpu.dispatch(&KERNEL, &params, &[&x, out], cols.div_ceil(COLUMNS), work)?;
+            let aligned = kernel.setting(&[offset.is_multiple_of(4) && cols.is_multiple_of(4)]);
+            let workgroups = cols.div_ceil(COLUMNS);
+            gpu.dispatch_switched(kernel, aligned, &params, &[&x, out], workgroups, work)?;
             accumulate = true;
         }
     }
