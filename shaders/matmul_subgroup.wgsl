@@ -13,8 +13,9 @@
 // back, and stored as whole vec4s.
 // Rows beyond the edge are clamped, columns beyond it read what follows; neither is stored.
 // Each c is summed in ascending k by one lane: the order is fixed.
-// Where rows of C are not aligned, tiles beside each other store elements of one vec4. WGSL would let such a
-// store touch the whole of it; naga makes one of a single element for each of its back ends.
+// Where rows of C are not aligned, tiles beside each other store elements of one vec4. WGSL lets such a store
+// touch the whole of it, and a Metal compiler may do so; in SPIR-V and HLSL naga stores a single element. No
+// Metal device has subgroups of eight lanes.
 // Whether C is added to is a switch, not `accumulate`: what an `if` leaves out is loaded all the same, with lanes
 // masked.
 

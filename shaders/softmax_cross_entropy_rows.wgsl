@@ -12,10 +12,10 @@
 //
 // Work: one lane a row. Its exponentials are summed in ascending v, every fourth one by itself, BLOCK at a
 // time, and the sums of blocks in ascending order: the order is fixed, wherever the row lies, and errors stay
-// small for long rows. They are computed twice, which takes less than to keep them.
+// small for long rows. The exponentials are computed twice, which takes less than to keep them.
 // Rows beside each other may share a vec4: what is of another row is not used, and elements of the row in
-// such a vec4 are stored one by one. (WGSL would let that touch the whole vec4; naga makes a store of a
-// single element for each of its back ends.)
+// such a vec4 are stored one by one. WGSL lets that touch the whole vec4, and a Metal compiler may do so; in
+// SPIR-V and HLSL naga stores a single element. No adapter that computes on the CPU is Metal's.
 
 struct Params {
     first_row: u32,
@@ -34,7 +34,7 @@ override WORKGROUP_SIZE: u32 = 8u;
 override BLOCK: u32 = 64u; // a multiple of four
 const LOWEST: f32 = -3.4e38; // less than any logit
 
-// x where the elements begin at `first` and are before `end`, else what counts for nothing.
+// Of the elements x from `first` on, those before `end`; `nothing` in the place of the others.
 fn before_end(x: vec4<f32>, first: u32, end: u32, nothing: f32) -> vec4<f32> {
     return select(vec4(nothing), x, first + vec4(0u, 1u, 2u, 3u) < vec4(end));
 }

@@ -9,7 +9,7 @@ use bptt::Error;
 use bptt::checkpoint::Weights;
 use bptt::config::{Config, OptimizerChoice};
 use bptt::data::Corpus;
-use bptt::device::{Cpu, Element, Purpose};
+use bptt::device::{Cpu, Device, Element, Purpose};
 use bptt::model::{ModelSize, RnnLm};
 use bptt::ops::{Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write, norm_partials};
 use bptt::parity::bounds::{TINY, U, exp_relative, gamma, log_absolute};
@@ -572,6 +572,43 @@ on_each_device!(
     a_gradient_whose_norm_is_beyond_f32_is_reported,
     check_norm_beyond_f32
 );
+
+/// Rows of which a software driver would end the loops too early, without a word.
+#[test]
+fn rows_that_a_software_adapter_does_not_read_whole_are_refused() {
+    let Some(mut gpu) = gpu().filter(|gpu| gpu.is_software()) else {
+        return;
+    };
+    let vocab = 8_000_001;
+    let mut alloc = |name| gpu.alloc(Purpose::Scratch, name, vocab).unwrap();
+    let (mut logits, mut probs, mut out) = (alloc("logits"), alloc("probs"), alloc("out"));
+    let (labels, uniform) = (ids(&mut *gpu, &[0], vocab), tensor(&mut *gpu, &[0.5]));
+    let mut one = tensor(&mut *gpu, &[0.0]);
+    let chunk = RowChunk {
+        first_row: 0,
+        rows: 1,
+        total_rows: 1,
+        vocab,
+    };
+    let choice = Choice {
+        temperature: 1.0,
+        top_k: 0,
+        top_p: 1.0,
+    };
+    let refused = [
+        gpu.softmax(&logits, &mut probs, vocab, 1.0),
+        gpu.softmax_backward(&logits, &probs, &mut out, vocab),
+        gpu.softmax_cross_entropy(&mut logits, &labels, &mut one, chunk, true),
+        gpu.sample(&logits, &uniform, &mut one, vocab, choice),
+    ];
+    for refused in refused {
+        let operand = match &refused {
+            Err(Error::Shape { operand, .. }) => *operand,
+            _ => "",
+        };
+        assert_eq!(operand, "vocabulary", "{refused:?}");
+    }
+}
 
 /// What f32 takes for 0 or for infinity would train nothing, clip nothing, or explode.
 #[test]

@@ -1,9 +1,9 @@
 // By the lanes of a workgroup, a row of logits: its maximum m, and the sum s of weight(a − m), from one pass
-// over it (Milakov and Gimelshein 2018, Online normalizer calculation for softmax). A kernel's own file says
-// what a difference of two logits weighs.
+// over it (Milakov and Gimelshein 2018, Online normalizer calculation for softmax). A kernel's own file has
+// the logits, sets WORKGROUP_SIZE, and says what a difference of two logits weighs.
 //
 // Lane l takes elements l, l + WORKGROUP_SIZE, …; lanes are combined by a tree over workgroup memory: the
-// order is fixed, whatever the subgroup size. To be called once.
+// order is fixed, whatever the subgroup size. To be called once, by all lanes.
 
 const LOWEST: f32 = -3.4e38; // less than any logit
 

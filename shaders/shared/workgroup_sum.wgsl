@@ -1,5 +1,6 @@
 // The sum of a number of each lane of a workgroup, whose size is a power of two, by a tree over workgroup
-// memory: the order is fixed, whatever the subgroup size. To be called once.
+// memory: the order is fixed, whatever the subgroup size. To be called once, by all lanes: a second sum could
+// begin while a lane still reads the first. A kernel's own file sets WORKGROUP_SIZE.
 
 var<workgroup> sums: array<f32, WORKGROUP_SIZE>;
 

@@ -250,13 +250,13 @@ impl Gpu {
         Some(report.total_allocated_bytes)
     }
 
-    /// Can the device run `kernel`? It cannot if the kernel is for subgroups of another size.
+    /// Can the device run `kernel`? It cannot if the kernel is for subgroups of another size, or for
+    /// adapters that compute on the CPU.
     pub fn can_run(&self, kernel: &Kernel) -> bool {
         let has = self.features().contains(wgpu::Features::SUBGROUP);
         let sizes = [self.info.subgroup_min_size, self.info.subgroup_max_size];
-        kernel
-            .subgroup
-            .is_none_or(|lanes| has && sizes == [lanes; 2])
+        let subgroups_fit = |lanes| has && sizes == [lanes; 2];
+        kernel.subgroup.is_none_or(subgroups_fit) && (self.is_software() || !kernel.for_software)
     }
 
     /// Uses `source` for the kernel `name` instead of its own, from its next first use on; also in

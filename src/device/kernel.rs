@@ -65,6 +65,8 @@ pub struct Kernel {
     pub switches: &'static [&'static str],
     /// Lanes that every subgroup must have, of a kernel that uses subgroups.
     pub subgroup: Option<u32>,
+    /// Is it for adapters that compute on the CPU alone?
+    pub for_software: bool,
 }
 
 impl Kernel {
@@ -84,6 +86,7 @@ impl Kernel {
             overrides,
             switches: &[],
             subgroup: None,
+            for_software: false,
         }
     }
 
@@ -103,6 +106,14 @@ impl Kernel {
     pub const fn for_subgroups_of(self, lanes: u32) -> Self {
         Kernel {
             subgroup: Some(lanes),
+            ..self
+        }
+    }
+
+    /// The same for adapters that compute on the CPU alone: it asks for more than every driver keeps.
+    pub const fn for_software(self) -> Self {
+        Kernel {
+            for_software: true,
             ..self
         }
     }

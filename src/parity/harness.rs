@@ -106,6 +106,11 @@ impl<'a, O: Subject> Harness<'a, O> {
         if O::SUMS_IN_LANES { kernel } else { 1 }
     }
 
+    /// Will the first failure do, whatever it says?
+    pub fn ends_with_any_failure(&self) -> bool {
+        self.until == Some("")
+    }
+
     /// Roundings in the longest chain of the sum of a row's `n` exponentials.
     pub fn row_chain(&self, n: usize) -> usize {
         if self.report.variant == "softmax_cross_entropy_rows" && n <= LONGEST {
@@ -115,7 +120,8 @@ impl<'a, O: Subject> Harness<'a, O> {
         }
     }
 
-    /// Roundings in the longest chain of the sum of a column of `n` rows.
+    /// Roundings in the longest chain of the sum of a column of `n` rows. Each window after the first adds
+    /// one; there is room for them where windows have 32 rows or more.
     pub fn column_chain(&self, n: usize) -> usize {
         if self.report.variant == "sum_rows_columns" {
             n.min(sum_rows::BLOCK) + n.div_ceil(sum_rows::BLOCK)

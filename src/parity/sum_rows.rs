@@ -10,9 +10,13 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         (2, 31),
         (7, 32),
         (8, 33),
-        (9, 418),
+        (9, 420),
         (701, 3),
         (2048, 65),
+        (9, 418),
+        (40, 36),
+        // More rows than a lane takes in a dispatch.
+        (32_769, 1),
     ];
     for (i, (rows, cols)) in sizes.into_iter().enumerate() {
         check(harness, i, rows, cols)?;

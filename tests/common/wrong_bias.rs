@@ -3,7 +3,7 @@
 use bptt::device::Gpu;
 
 /// The kernel that sums rows on this device, a text of its source, and what takes its place: every other row
-/// is left out, of all or of those beyond the eighth.
+/// is left out, or every other eight rows.
 pub fn wrong_bias(gpu: &Gpu) -> (&'static str, &'static str, &'static str) {
     match gpu.is_software() {
         true => ("sum_rows_columns", "row++", "row += 2u"),

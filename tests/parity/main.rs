@@ -154,9 +154,7 @@ fn unreported_mutation(
 ) -> Option<String> {
     let (kernel, from, to) = mutation;
     if !can_run(gpu, op, kernel) {
-        say(&format!(
-            "{kernel} is not tried: it is for subgroups of another size"
-        ));
+        say(&format!("{kernel} is not tried: it is for other devices"));
         return None;
     }
     let variant = variant_of(op, kernel);

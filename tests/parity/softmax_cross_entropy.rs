@@ -24,7 +24,7 @@ crate::parity_tests!("softmax_cross_entropy",
         (BY_ROW, "losses[params.first_row + row]", "losses[row]"),
         (BY_ROW, "[label % 4u] - m)", "[label % 4u])"),
         (BY_ROW, "LOWEST: f32 = -3.4e38", "LOWEST: f32 = 0.0"),
-        // Elements of the row before, or behind, or no longer what they were.
+        // What counts are elements of the row before or behind it, or of another place.
         (BY_ROW, ">= vec4(start)", ">= vec4(start / 4u)"),
         (BY_ROW, "max(maxima, before_end(of_row, first, end, LOWEST))", "max(maxima, of_row)"),
         (BY_ROW, "before_end(exp(a - m), v, block_end, 0.0)", "exp(a - m)"),

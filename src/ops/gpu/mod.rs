@@ -26,7 +26,7 @@ use super::{Adam, Choice, Matrix, Momentum, Ops, Recurrence, RowChunk, Write};
 use crate::device::Gpu;
 use crate::device::gpu::{GpuIds, GpuTensor};
 use crate::device::kernel::Kernel;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Every op by name, with the kernels that it may use.
 pub static KERNELS: &[(&str, &[&Kernel])] = &[
@@ -64,6 +64,20 @@ pub fn variants(op: &str) -> &'static [&'static Kernel] {
         "sum_rows" => sum_rows::KERNELS,
         _ => &[],
     }
+}
+
+/// Refuses rows beyond the `longest` that a kernel reads whole on an adapter that computes on the CPU:
+/// lavapipe ends an invocation's loops after 65,535 iterations in all, without a word.
+fn check_row(gpu: &Gpu, op: &'static str, vocab: usize, longest: usize) -> Result<()> {
+    if !gpu.is_software() || vocab <= longest {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        operand: "vocabulary",
+        expected: format!("at most {longest} on a software adapter"),
+        found: vocab,
+    })
 }
 
 impl Ops for Gpu {

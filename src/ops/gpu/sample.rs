@@ -5,8 +5,10 @@ use crate::device::gpu::GpuTensor;
 use crate::device::kernel::Access::{Read, ReadWrite};
 use crate::device::kernel::{Kernel, params, wgsl};
 use crate::device::work::Work;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ops::{Choice, check};
+
+use super::check_row;
 
 params! {
     /// See `shaders/sample.wgsl`.
@@ -26,8 +28,8 @@ const LANES: usize = 256;
 /// How often a lane goes over its share of the row, at most, and over what the lanes found.
 const VISITS: usize = 40;
 const SEARCHES: usize = 2200;
-/// Longest row on an adapter that computes on the CPU. lavapipe ends an invocation's loops after
-/// 65,535 iterations in all; these are 40 times its share and some 2,200.
+/// Longest row on an adapter that computes on the CPU; see [`check_row`]. A lane's iterations are 40 times
+/// its share and some 2,200.
 const LONGEST_ON_SOFTWARE: usize = 400_000;
 
 static KERNEL: Kernel = Kernel::new::<Params>(
@@ -52,14 +54,7 @@ pub fn sample(
     let op = "sample";
     let rows = uniform.len();
     check::sample(logits.len(), rows, tokens.len(), vocab, &choice)?;
-    if gpu.is_software() && vocab > LONGEST_ON_SOFTWARE {
-        return Err(Error::Shape {
-            op: "sample",
-            operand: "vocabulary",
-            expected: format!("at most {LONGEST_ON_SOFTWARE} on a software adapter"),
-            found: vocab,
-        });
-    }
+    check_row(gpu, op, vocab, LONGEST_ON_SOFTWARE)?;
     let params = Params {
         rows: rows as u32,
         vocab: vocab as u32,

@@ -8,6 +8,8 @@ use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
+use super::check_row;
+
 params! {
     /// See `shaders/softmax.wgsl`.
     Params {
@@ -30,6 +32,10 @@ static KERNEL: Kernel = Kernel::new::<Params>(
 /// Every variant.
 pub static KERNELS: &[&Kernel] = &[&KERNEL];
 
+/// Longest row on an adapter that computes on the CPU, of the kernels whose workgroups make two passes over
+/// one; see [`check_row`].
+pub(super) const LONGEST_ON_SOFTWARE: usize = 8_000_000;
+
 /// See [`crate::ops::Ops::softmax`].
 pub fn softmax(
     gpu: &mut Gpu,
@@ -40,6 +46,7 @@ pub fn softmax(
 ) -> Result<()> {
     let rows = check::rows("softmax", "logits", logits.len(), vocab)?;
     check::at_least("softmax", "probs", logits.len(), probs.len())?;
+    check_row(gpu, "softmax", vocab, LONGEST_ON_SOFTWARE)?;
     let params = Params {
         rows: rows as u32,
         vocab: vocab as u32,

@@ -8,6 +8,9 @@ use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::check;
 
+use super::check_row;
+use super::softmax::LONGEST_ON_SOFTWARE;
+
 params! {
     /// See `shaders/softmax_backward.wgsl`.
     Params {
@@ -41,6 +44,7 @@ pub fn softmax_backward(
     let rows = check::rows(op, "probs", probs.len(), vocab)?;
     check::exact(op, "dprobs", probs.len(), dprobs.len())?;
     check::at_least(op, "dlogits", probs.len(), dlogits.len())?;
+    check_row(gpu, op, vocab, LONGEST_ON_SOFTWARE)?;
     let params = Params {
         rows: rows as u32,
         vocab: vocab as u32,

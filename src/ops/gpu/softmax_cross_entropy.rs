@@ -9,6 +9,8 @@ use crate::device::work::Work;
 use crate::error::Result;
 use crate::ops::{Matrix, RowChunk, check};
 
+use super::{check_row, softmax};
+
 params! {
     /// See `shaders/softmax_cross_entropy.wgsl`.
     Params {
@@ -46,7 +48,8 @@ static BY_ROW: Kernel = Kernel::new::<Params>(
     wgsl!("softmax_cross_entropy_rows", "shifted"),
     BINDINGS,
     &[("WORKGROUP_SIZE", ROWS as f64), ("BLOCK", BLOCK as f64)],
-);
+)
+.for_software();
 
 /// Every variant.
 pub static KERNELS: &[&Kernel] = &[&SHARED, &BY_ROW];
@@ -78,6 +81,9 @@ pub fn softmax_cross_entropy(
         kernel if vocab <= LONGEST => kernel,
         _ => &SHARED,
     };
+    if kernel.name == SHARED.name {
+        check_row(gpu, op, vocab, softmax::LONGEST_ON_SOFTWARE)?;
+    }
     let layout = Matrix::new(rows, vocab);
     for (first, end) in logits.row_windows((op, "logits"), layout, aligned_rows(vocab))? {
         let rows = end - first;

@@ -24,7 +24,7 @@ const COLUMNS: usize = 32;
 /// Lanes that share a column.
 pub const LANES_A_COLUMN: usize = 8;
 /// Lanes of a workgroup that have four columns each.
-const BY_COLUMNS_LANES: usize = COLUMNS / 4;
+const LANES_OF_FOUR: usize = COLUMNS / 4;
 /// Rows that such a lane sums before it adds them to those before.
 pub const BLOCK: usize = 32;
 /// Most rows that a lane takes in a dispatch: lavapipe ends an invocation's loops after 65,535 iterations
@@ -39,7 +39,7 @@ static BY_COLUMNS: Kernel = Kernel::new::<Params>(
     wgsl!("sum_rows_columns", "shifted"),
     BINDINGS,
     &[
-        ("WORKGROUP_SIZE", BY_COLUMNS_LANES as f64),
+        ("WORKGROUP_SIZE", LANES_OF_FOUR as f64),
         ("BLOCK", BLOCK as f64),
     ],
 )
@@ -60,14 +60,16 @@ pub fn sum_rows(
     check::at_least("sum_rows", "out", layout.cols, out.len())?;
     let out = out.whole("sum_rows", "out")?;
     let (offset, cols) = (layout.offset, layout.cols);
-    let suited = match gpu.is_software() {
-        true => &BY_COLUMNS,
-        false => &SHARED,
+    let suited = if gpu.is_software() {
+        &BY_COLUMNS
+    } else {
+        &SHARED
     };
     let kernel = gpu.forced_variant("sum_rows").unwrap_or(suited);
-    let max_rows = match kernel.name == SHARED.name {
-        true => MAX_ROWS * LANES_A_COLUMN,
-        false => MAX_ROWS,
+    let max_rows = if kernel.name == SHARED.name {
+        MAX_ROWS * LANES_A_COLUMN
+    } else {
+        MAX_ROWS
     };
     let mut windows = x.row_windows(("sum_rows", "x"), layout, 1)?;
     if windows.is_empty() {
