@@ -964,6 +964,7 @@ fn every_number_that_a_setting_can_have_is_read_again() {
     let text = text_in(folder.path());
     let most = u64::MAX.to_string();
     let mut flags = vec!["--data", &text, "--valid-fraction", "0.2", "--out", "run"];
+    flags.extend(["--lr-schedule", "step"]);
     for flag in [
         "--seed",
         "--warmup",
@@ -983,6 +984,33 @@ fn every_number_that_a_setting_can_have_is_read_again() {
     succeeds(&bptt(folder.path(), &again));
     let (run, again) = (folder.path().join("run"), folder.path().join("again"));
     assert_eq!(weights(&run), weights(&again));
+}
+
+#[test]
+fn what_the_schedule_would_not_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = text_in(folder.path());
+    let whole = ["--data", &text, "--valid-fraction", "0.2", "--out", "run"];
+    let step = ["--lr-schedule", "step"];
+    let used = ["--lr-decay", "0.1", "--lr-decay-after", "7"];
+    for (schedule, flag, value) in [
+        ("constant", "--lr-decay", "0.1"),
+        ("cosine", "--lr-decay", "0.1"),
+        ("plateau", "--lr-decay-after", "7"),
+    ] {
+        let flags = [&whole[..], &["--lr-schedule", schedule, flag, value]].concat();
+        let error = stderr(&train(folder.path(), &flags));
+        let (name, with) = (&flag[2..], "only with --lr-schedule step");
+        let expected = format!("{name} = {value} cannot be used: {with}");
+        assert!(error.contains(&expected), "{error}");
+    }
+    succeeds(&train(folder.path(), &[&whole[..], &step, &used].concat()));
+    // They stay in the settings when another schedule takes over, and are no one's mistake there.
+    let resume = ["train", "--resume", "run", "--epochs", "2"];
+    let constant = ["--lr-schedule", "constant"];
+    succeeds(&bptt(folder.path(), &[&resume[..], &constant].concat()));
+    let error = stderr(&bptt(folder.path(), &[&resume[..], &used].concat()));
+    assert!(error.contains("lr-decay = 0.1"), "{error}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::schedule::LrSchedule;
 
 /// What a run cannot change when it goes on: what its checkpoint depends on.
 const FIXED: &[&str] = &[
@@ -95,6 +96,35 @@ pub fn combine_resumed(base: &Config, given: &Config, matches: &ArgMatches) -> R
         }
     }
     combine(base, given, matches)
+}
+
+/// Refuses what the command line gave and the learning rate's schedule would not use.
+///
+/// # Errors
+/// [`Error::Config`] for such a setting.
+pub fn check_used(config: &Config, matches: &ArgMatches) -> Result<()> {
+    let step = config.lr_schedule == LrSchedule::Step;
+    let decays = step || config.lr_schedule == LrSchedule::Plateau;
+    let given = on_command_line(matches);
+    for (field, used, expected) in [
+        (
+            "lr-decay",
+            decays,
+            "only with --lr-schedule step or plateau",
+        ),
+        ("lr-decay-after", step, "only with --lr-schedule step"),
+    ] {
+        let id = field.replace('-', "_");
+        if !used && given.contains(&id) {
+            let value = table(config)?.remove(&id).unwrap_or_default();
+            return Err(Error::Config {
+                field,
+                value: value.to_string(),
+                expected: expected.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The names of the settings that the command line gave.
