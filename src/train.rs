@@ -47,125 +47,33 @@
 //! ```
 
 mod check;
+mod checkpoint;
+mod clock;
+mod event;
+mod progress;
+
+mod validate;
 
 use std::collections::VecDeque;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use crate::checkpoint::{Checkpoint, PROGRESS, STATE, Tensors, Weights, sha256_of_ids};
+use crate::checkpoint::sha256_of_ids;
 use crate::config::Config;
-use crate::data::{Corpus, Tokenizer, Windows};
+use crate::data::{Corpus, Windows};
 use crate::device::{Device, MemoryPlan, Planner};
 use crate::error::{Error, Result};
 use crate::model::RnnLm;
 use crate::ops::Ops;
 use crate::optimizer::Optimizer;
-use crate::schedule::{BestLoss, EarlyStop, Schedule, ScheduleState};
+use crate::schedule::{EarlyStop, Schedule};
+use clock::Clock;
+pub use event::{Advance, Event};
+pub use progress::{Best, Progress, State};
 
 /// Losses that are summed on the device, at its precision, before the sum is read.
 const LOSSES_SUMMED: u64 = 256;
 
 /// Nats per token from which on training counts as failed. Guessing costs ln V, less than 23.
 pub(crate) const DIVERGED: f64 = 1e4;
-
-/// The name of the hidden state among a checkpoint's tensors.
-const HIDDEN: &str = "hidden";
-
-/// What training has to tell. A line of `metrics.jsonl` each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Event {
-    /// Some steps are done.
-    Steps {
-        /// Steps since the beginning.
-        step: u64,
-        /// The epoch under way, from 1.
-        epoch: usize,
-        /// Mean loss, in nats per token, since the last event of this kind.
-        loss: f64,
-        /// The learning rate.
-        lr: f64,
-        /// The norm of all gradients at the last step, before clipping; none without clipping.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        gradient_norm: Option<f64>,
-        /// Tokens per second since the last event of this kind.
-        tokens_per_second: f64,
-        /// Seconds of training so far.
-        seconds: f64,
-    },
-    /// The model was validated in the middle of an epoch.
-    Evaluation {
-        /// Steps since the beginning.
-        step: u64,
-        /// The epoch under way, from 1.
-        epoch: usize,
-        /// Loss on the validation part, in nats per token.
-        valid_loss: f64,
-        /// Seconds of training so far.
-        seconds: f64,
-    },
-    /// The loss was no longer a number, or exploded, and training goes on from a checkpoint.
-    Rollback {
-        /// The step that it was found at.
-        step: u64,
-        /// The step of the checkpoint.
-        to_step: u64,
-        /// What every learning rate is multiplied by from now on.
-        lr_scale: f64,
-    },
-    /// An epoch is done.
-    Epoch {
-        /// Steps since the beginning.
-        step: u64,
-        /// The epoch, from 1.
-        epoch: usize,
-        /// Its mean loss, in nats per token.
-        loss: f64,
-        /// Loss on the validation part, if there is one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        valid_loss: Option<f64>,
-        /// Seconds of training so far.
-        seconds: f64,
-    },
-}
-
-impl Event {
-    /// Steps since the beginning.
-    pub fn step(&self) -> u64 {
-        match *self {
-            Event::Steps { step, .. }
-            | Event::Evaluation { step, .. }
-            | Event::Rollback { step, .. }
-            | Event::Epoch { step, .. } => step,
-        }
-    }
-}
-
-/// What [`Trainer::advance`] comes back for.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Advance {
-    /// There is something to tell.
-    Event(Event),
-    /// This is a good moment to save a checkpoint.
-    Save,
-    /// `stop` said to stop. Training can go on from here.
-    Stopped,
-    /// All epochs are done.
-    Finished,
-}
-
-/// The lowest validation loss so far.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Best {
-    /// The step that it was reached at.
-    pub step: u64,
-    /// The loss, in nats per token.
-    pub loss: f64,
-}
 
 /// The memory that training with these settings takes, by purpose, for a vocabulary of `vocab`.
 ///
@@ -195,54 +103,6 @@ pub(crate) fn optimizer<D: Device>(
 /// others.
 pub(crate) fn total_steps(config: &Config, windows: usize) -> u64 {
     config.epochs as u64 * windows.div_ceil(config.accumulate) as u64
-}
-
-/// Where training stands, apart from tensors.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Steps done.
-    pub step: u64,
-    /// The epoch under way, from 0.
-    pub epoch: usize,
-    /// The epoch's windows that are done.
-    pub window: usize,
-    /// Sum of the losses that are still on the device.
-    pub loss_on_device: f64,
-    /// Windows whose losses have been taken from the device.
-    pub taken: u64,
-    /// Sum and number of the losses taken since the last line of the log.
-    pub recent_loss: (f64, u64),
-    /// Sum and number of the losses taken in this epoch.
-    pub epoch_loss: (f64, u64),
-    /// The step of the last evaluation in the middle of an epoch.
-    pub evaluated: u64,
-    /// The lowest validation loss so far, if there is a validation part.
-    pub best: Option<Best>,
-    /// What the learning rate depends on.
-    #[serde(default)]
-    pub schedule: ScheduleState,
-    /// What early stopping depends on.
-    #[serde(default)]
-    pub early_stop: BestLoss,
-    /// Seconds of training.
-    pub seconds: f64,
-    /// SHA-256 of the training and of the validation part, as token ids.
-    pub text: (String, String),
-    /// The device that computed it, in words.
-    pub device: String,
-    /// Length of the log in bytes.
-    pub log_bytes: u64,
-}
-
-/// All that training needs, beside the weights, to go on as if it had never stopped.
-#[derive(Debug, Clone, PartialEq)]
-pub struct State {
-    /// Where it stands.
-    pub progress: Progress,
-    /// The hidden state, inside an epoch, and the optimizer's state.
-    pub tensors: Tensors,
 }
 
 /// Trains one model on one device.
@@ -314,28 +174,6 @@ impl<'a, O: Ops> Trainer<'a, O> {
     /// Is training done: all epochs, or as many as [`Trainer::is_stopped_early`] says?
     pub fn is_finished(&self) -> bool {
         self.progress.epoch >= self.config.epochs || self.is_stopped_early()
-    }
-
-    /// Goes back to a checkpoint, as [`Trainer::restore`] does, but at half the learning rate that it
-    /// has now. Returns what there is to tell of it.
-    ///
-    /// # Errors
-    /// As [`Trainer::restore`].
-    pub fn roll_back(&mut self, ops: &mut O, checkpoint: &Checkpoint, path: &Path) -> Result<Event>
-    where
-        O: Ops<Elem = f32>,
-    {
-        let (step, scale) = (self.progress.step, self.schedule.state().scale);
-        self.restore(ops, checkpoint, path)?;
-        self.schedule.set_state(ScheduleState {
-            scale: 0.5 * scale,
-            ..self.schedule.state()
-        });
-        Ok(Event::Rollback {
-            step,
-            to_step: self.progress.step,
-            lr_scale: 0.5 * scale,
-        })
     }
 
     /// Seconds of training so far, those before a resume included.
@@ -411,19 +249,6 @@ impl<'a, O: Ops> Trainer<'a, O> {
             .fill(start, window, &mut self.inputs, &mut self.targets);
         self.model.forward(ops, &self.inputs, &self.targets)?;
         self.model.backward(ops)
-    }
-
-    /// The loss of a window with the weights as they are: what the last step has made of them, its own
-    /// loss does not show.
-    fn next_loss(&mut self, ops: &mut O) -> Result<f64> {
-        let window = self.progress.window.min(self.train.count() - 1);
-        self.train
-            .fill(0, window, &mut self.inputs, &mut self.targets);
-        self.aside(ops, |trainer, ops| {
-            let model = &mut trainer.model;
-            model.evaluate(ops, &trainer.inputs, &trainer.targets)?;
-            model.take_loss_sum(ops)
-        })
     }
 
     /// Windows that are done since the beginning.
@@ -504,42 +329,6 @@ impl<'a, O: Ops> Trainer<'a, O> {
         Ok(true)
     }
 
-    fn evaluation_is_due(&self) -> bool {
-        let Progress {
-            step, evaluated, ..
-        } = self.progress;
-        self.valid.is_some()
-            && self.progress.window > 0
-            && is_due(step, self.config.eval_interval)
-            && evaluated != step
-    }
-
-    /// Validates in the middle of an epoch, and goes on with the hidden state as it was; false if
-    /// `stop` came in between.
-    fn evaluate_inside(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<bool> {
-        let Some(valid_loss) = self.evaluate(ops, stop)? else {
-            return Ok(false);
-        };
-        self.note_best(Some(valid_loss));
-        self.progress.evaluated = self.progress.step;
-        self.due.push_back(Advance::Event(Event::Evaluation {
-            step: self.progress.step,
-            epoch: self.progress.epoch + 1,
-            valid_loss,
-            seconds: self.clock.seconds(),
-        }));
-        self.due.push_back(Advance::Save);
-        Ok(true)
-    }
-
-    fn note_best(&mut self, loss: Option<f64>) {
-        let step = self.progress.step;
-        let lowest = self.progress.best.map_or(f64::INFINITY, |best| best.loss);
-        if let Some(loss) = loss.filter(|loss| *loss < lowest) {
-            self.progress.best = Some(Best { step, loss });
-        }
-    }
-
     /// Takes the losses of the windows since they were last taken; the mean since the last line of
     /// the log.
     fn take_loss(&mut self, ops: &mut O) -> Result<f64> {
@@ -575,208 +364,9 @@ impl<'a, O: Ops> Trainer<'a, O> {
             gradient_norm: norm,
         }
     }
-
-    /// The mean loss over the validation part's windows, from a state of zeros on. None without a
-    /// validation part, or if `stop` says to stop. The hidden state and the losses of training are
-    /// left as they were.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] for a loss that is not a number, or is huge; as the ops.
-    pub fn evaluate(&mut self, ops: &mut O, stop: &mut dyn FnMut() -> bool) -> Result<Option<f64>> {
-        let Some(valid) = self.valid else {
-            return Ok(None);
-        };
-        let loss = self.aside(ops, |trainer, ops| trainer.validate(ops, &valid, stop))?;
-        if let Some(loss) = loss {
-            self.check_loss(ops, loss)?;
-        }
-        Ok(loss)
-    }
-
-    /// Does `work` with the model, and leaves the hidden state and the losses of training as they were.
-    fn aside<T>(
-        &mut self,
-        ops: &mut O,
-        work: impl FnOnce(&mut Self, &mut O) -> Result<T>,
-    ) -> Result<T> {
-        let begun = Instant::now();
-        let hidden = self.model.rnn.next_state(ops)?;
-        let on_device = self.model.loss_sum(ops)?;
-        self.model.set_loss_sum(ops, O::Elem::default())?;
-        let done = work(self, ops);
-        let losses = self.model.set_loss_sum(ops, on_device);
-        let state = self.model.rnn.set_state(ops, &hidden);
-        self.clock.pause(begun.elapsed());
-        losses.and(state).and(done)
-    }
-
-    fn validate(
-        &mut self,
-        ops: &mut O,
-        valid: &Windows<'_>,
-        stop: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<f64>> {
-        self.model.rnn.reset_state();
-        let mut sum = 0.0;
-        for index in 0..valid.count() {
-            valid.fill(0, index, &mut self.inputs, &mut self.targets);
-            self.model.evaluate(ops, &self.inputs, &self.targets)?;
-            ops.submit()?;
-            let done = index as u64 + 1;
-            if done.is_multiple_of(LOSSES_SUMMED) || done == valid.count() as u64 {
-                sum += self.model.take_loss_sum(ops)?;
-            }
-            if stop() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(sum / valid.count() as f64))
-    }
-}
-
-impl<O: Ops<Elem = f32>> Trainer<'_, O> {
-    /// The model and where its training stands, to be saved.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] if a weight or the state is not a number, or if the loss is none or huge, of a
-    /// window with the weights as they are or of those since the last line of the log: such a model is
-    /// not worth saving; as the ops.
-    pub fn checkpoint(&mut self, ops: &mut O, vocabulary: &Tokenizer) -> Result<Checkpoint> {
-        let weights = Weights::of(ops, &self.model)?;
-        let next_loss = self.next_loss(ops)?;
-        self.check_loss(ops, next_loss)?;
-        let on_device = self.model.loss_sum(ops)?;
-        let (sum, count) = self.progress.recent_loss;
-        let windows = (count + self.untaken()).max(1);
-        self.check_loss(ops, (sum + f64::from(on_device)) / windows as f64)?;
-        if !weights.are_finite() {
-            return Err(self.diverged(ops, next_loss));
-        }
-        let mut tensors = Tensors::new();
-        if self.progress.window > 0 {
-            let hidden = self.model.rnn.next_state(ops)?;
-            let shape = vec![self.config.batch_size, self.config.nhid];
-            tensors.insert(HIDDEN.to_owned(), (shape, hidden));
-        }
-        tensors.append(&mut self.optimizer_state(ops)?);
-        let mut values = tensors.values().flat_map(|(_, values)| values);
-        if !values.all(|x| x.is_finite()) {
-            return Err(self.diverged(ops, next_loss));
-        }
-        let progress = Progress {
-            schedule: self.schedule.state(),
-            early_stop: self.early_stop.state(),
-            loss_on_device: f64::from(on_device),
-            seconds: self.clock.seconds(),
-            ..self.progress.clone()
-        };
-        Ok(Checkpoint {
-            config: self.config.clone(),
-            vocabulary: vocabulary.clone(),
-            weights,
-            state: Some(State { progress, tensors }),
-        })
-    }
-
-    /// The optimizer's state by name.
-    fn optimizer_state(&self, ops: &mut O) -> Result<Tensors> {
-        let parameters = self.model.parameters();
-        let shapes: Vec<_> = parameters.map(|p| vec![p.shape.0, p.shape.1]).collect();
-        // Kind by kind, the parameters in their order.
-        let state = self.optimizer.state().into_iter();
-        let state = state.zip(shapes.into_iter().cycle());
-        let read = |((name, tensor), shape)| Ok((name, (shape, ops.read(tensor)?)));
-        state.map(read).collect()
-    }
-
-    /// Goes on from a checkpoint, read from `path`, of the same sizes and the same text.
-    ///
-    /// # Errors
-    /// [`Error::Run`] if the checkpoint does not fit; as the ops.
-    pub fn restore(&mut self, ops: &mut O, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
-        let unfit = |what: &str| Error::run(path, what.to_owned());
-        let state = checkpoint.state.as_ref();
-        let state = state.ok_or_else(|| unfit("it has weights only; use it with --init-from"))?;
-        if state.progress.text != self.progress.text {
-            return Err(unfit("the text is not the one that it was trained on"));
-        }
-        let checked = state.progress.check(self.train.count());
-        checked.map_err(|what| Error::run(&path.join(PROGRESS), what))?;
-        checkpoint.weights.put(ops, &mut self.model)?;
-        self.model.rnn.reset_state();
-        if state.progress.window > 0 {
-            let elements = self.config.batch_size * self.config.nhid;
-            let hidden = of_state(state, HIDDEN, elements, path)?;
-            self.model.rnn.set_state(ops, hidden)?;
-        }
-        for (name, tensor) in self.optimizer.state_mut() {
-            let values = of_state(state, &name, ops.len(tensor), path)?;
-            ops.write(tensor, 0, values)?;
-        }
-        self.optimizer.set_steps(state.progress.step);
-        self.schedule.set_state(state.progress.schedule);
-        self.early_stop.set_state(state.progress.early_stop);
-        let on_device = state.progress.loss_on_device as f32;
-        self.model.set_loss_sum(ops, on_device)?;
-        self.progress = Progress {
-            device: ops.describe(),
-            ..state.progress.clone()
-        };
-        self.clock = Clock::new(self.windows_done(), self.progress.seconds);
-        self.due.clear();
-        Ok(())
-    }
-}
-
-/// A tensor of so many elements of the state that was read from the checkpoint `path`.
-fn of_state<'a>(state: &'a State, name: &str, elements: usize, path: &Path) -> Result<&'a [f32]> {
-    let what = match state.tensors.get(name) {
-        Some((_, values)) if values.len() == elements => return Ok(values),
-        Some((shape, _)) => format!("{name} is {shape:?}, expected {elements} elements"),
-        None => format!("there is no {name}, from which this optimizer goes on"),
-    };
-    Err(Error::run(&path.join(STATE), what))
 }
 
 /// Is something due at `step` that is due every `interval` steps, or never if that is 0?
 fn is_due(step: u64, interval: usize) -> bool {
     interval > 0 && step > 0 && step.is_multiple_of(interval as u64)
-}
-
-/// Measures time spent on training.
-#[derive(Debug)]
-struct Clock {
-    begun: Instant,
-    /// Seconds of earlier processes.
-    before: f64,
-    /// When the speed was last asked for, and the windows that were done then.
-    last: (Instant, u64),
-}
-
-impl Clock {
-    fn new(windows: u64, before: f64) -> Self {
-        let now = Instant::now();
-        Clock {
-            begun: now,
-            before,
-            last: (now, windows),
-        }
-    }
-
-    /// Takes time out that was not spent on training.
-    fn pause(&mut self, time: Duration) {
-        self.begun += time;
-        self.last.0 += time;
-    }
-
-    fn seconds(&self) -> f64 {
-        self.before + self.begun.elapsed().as_secs_f64()
-    }
-
-    /// Since this was last asked for.
-    fn windows_per_second(&mut self, windows: u64) -> f64 {
-        let now = Instant::now();
-        let (then, before) = std::mem::replace(&mut self.last, (now, windows));
-        (windows - before) as f64 / (now - then).as_secs_f64()
-    }
 }

@@ -1,6 +1,7 @@
 //! Can training have come to stand there?
 
-use super::{Progress, ScheduleState};
+use super::Progress;
+use crate::schedule::ScheduleState;
 
 impl Progress {
     /// Checks that its numbers can stand together, where an epoch has so many windows.
