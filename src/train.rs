@@ -51,7 +51,6 @@ mod checkpoint;
 mod clock;
 mod event;
 mod progress;
-
 mod validate;
 
 use std::collections::VecDeque;

@@ -5,7 +5,7 @@ use clap::{ArgMatches, Args, Command};
 use serde_json::{Map, Value};
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, require};
 use crate::schedule::LrSchedule;
 
 /// What a run cannot change when it goes on: what its checkpoint depends on.
@@ -103,28 +103,21 @@ pub fn combine_resumed(base: &Config, given: &Config, matches: &ArgMatches) -> R
 /// # Errors
 /// [`Error::Config`] for such a setting.
 pub fn check_used(config: &Config, matches: &ArgMatches) -> Result<()> {
+    let given = on_command_line(matches);
+    let is_given = |id: &str| given.iter().any(|given| given == id);
     let step = config.lr_schedule == LrSchedule::Step;
     let decays = step || config.lr_schedule == LrSchedule::Plateau;
-    let given = on_command_line(matches);
-    for (field, used, expected) in [
-        (
-            "lr-decay",
-            decays,
-            "only with --lr-schedule step or plateau",
-        ),
-        ("lr-decay-after", step, "only with --lr-schedule step"),
-    ] {
-        let id = field.replace('-', "_");
-        if !used && given.contains(&id) {
-            let value = table(config)?.remove(&id).unwrap_or_default();
-            return Err(Error::Config {
-                field,
-                value: value.to_string(),
-                expected: expected.to_owned(),
-            });
-        }
-    }
-    Ok(())
+    let used = decays || !is_given("lr_decay");
+    let only = "only with --lr-schedule step or plateau";
+    require("lr-decay", config.lr_decay, used, only)?;
+    let used = step || !is_given("lr_decay_after");
+    let epoch = config.lr_decay_after.unwrap_or_default();
+    require(
+        "lr-decay-after",
+        epoch,
+        used,
+        "only with --lr-schedule step",
+    )
 }
 
 /// The names of the settings that the command line gave.
