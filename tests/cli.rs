@@ -990,27 +990,42 @@ fn every_number_that_a_setting_can_have_is_read_again() {
 fn what_the_schedule_would_not_use_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let text = text_in(folder.path());
-    let whole = ["--data", &text, "--valid-fraction", "0.2", "--out", "run"];
-    let step = ["--lr-schedule", "step"];
-    let used = ["--lr-decay", "0.1", "--lr-decay-after", "7"];
-    for (schedule, flag, value) in [
-        ("constant", "--lr-decay", "0.1"),
-        ("cosine", "--lr-decay", "0.1"),
-        ("plateau", "--lr-decay-after", "7"),
+    let flags = [
+        "train",
+        "--device",
+        "cpu",
+        "--data",
+        &text,
+        "--valid-fraction",
+        "0.2",
+    ];
+    let whole = [&flags, SMALL].concat();
+    let with = |more: &[&'static str]| [&whole[..], more].concat();
+    let of_both = "lr-decay = 0.1 cannot be used: only with --lr-schedule step or plateau";
+    let of_step = "lr-decay-after = 7 cannot be used: only with --lr-schedule step";
+    let (decay, after) = (["--lr-decay", "0.1"], ["--lr-decay-after", "7"]);
+    for (schedule, given, hint) in [
+        ("constant", decay, of_both),
+        ("cosine", decay, of_both),
+        ("plateau", after, of_step),
     ] {
-        let flags = [&whole[..], &["--lr-schedule", schedule, flag, value]].concat();
-        let error = stderr(&train(folder.path(), &flags));
-        let (name, with) = (&flag[2..], "only with --lr-schedule step");
-        let expected = format!("{name} = {value} cannot be used: {with}");
-        assert!(error.contains(&expected), "{error}");
+        let arguments = [&whole[..], &["--lr-schedule", schedule], &given].concat();
+        fails(folder.path(), &arguments, 2, hint);
     }
-    succeeds(&train(folder.path(), &[&whole[..], &step, &used].concat()));
-    // They stay in the settings when another schedule takes over, and are no one's mistake there.
-    let resume = ["train", "--resume", "run", "--epochs", "2"];
-    let constant = ["--lr-schedule", "constant"];
-    succeeds(&bptt(folder.path(), &[&resume[..], &constant].concat()));
-    let error = stderr(&bptt(folder.path(), &[&resume[..], &used].concat()));
-    assert!(error.contains("lr-decay = 0.1"), "{error}");
+    let plateau = with(&["--lr-schedule", "plateau", "--out", "plateau"]);
+    succeeds(&bptt(folder.path(), &[&plateau[..], &decay].concat()));
+    let step = with(&["--lr-schedule", "step", "--out", "step"]);
+    succeeds(&bptt(folder.path(), &[&step[..], &decay, &after].concat()));
+    // A file of settings has them whatever the schedule: that is no mistake of anyone's.
+    let settings = fs::read_to_string(folder.path().join("step/config.toml")).unwrap();
+    let settings = settings.replace("lr_schedule = \"step\"", "lr_schedule = \"constant\"");
+    fs::write(folder.path().join("constant.toml"), settings).unwrap();
+    let constant = ["train", "--config", "constant.toml", "--out", "constant"];
+    fails(folder.path(), &[&constant[..], &decay].concat(), 2, of_both);
+    succeeds(&bptt(folder.path(), &constant));
+    let resume = ["train", "--resume", "constant", "--epochs", "2"];
+    fails(folder.path(), &[&resume[..], &decay].concat(), 2, of_both);
+    succeeds(&bptt(folder.path(), &resume));
 }
 
 #[test]

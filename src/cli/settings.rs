@@ -98,26 +98,22 @@ pub fn combine_resumed(base: &Config, given: &Config, matches: &ArgMatches) -> R
     combine(base, given, matches)
 }
 
-/// Refuses what the command line gave and the learning rate's schedule would not use.
+/// Refuses what the command line gave and the schedule of the learning rate would not use. What a file or an
+/// earlier run says of it is taken: a factor is always written.
 ///
 /// # Errors
 /// [`Error::Config`] for such a setting.
-pub fn check_used(config: &Config, matches: &ArgMatches) -> Result<()> {
-    let given = on_command_line(matches);
-    let is_given = |id: &str| given.iter().any(|given| given == id);
+pub fn check_schedule_uses(config: &Config, matches: &ArgMatches) -> Result<()> {
+    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let step = config.lr_schedule == LrSchedule::Step;
     let decays = step || config.lr_schedule == LrSchedule::Plateau;
-    let used = decays || !is_given("lr_decay");
+    let fits = decays || !is_given("lr_decay");
     let only = "only with --lr-schedule step or plateau";
-    require("lr-decay", config.lr_decay, used, only)?;
-    let used = step || !is_given("lr_decay_after");
+    require("lr-decay", config.lr_decay, fits, only)?;
+    let fits = step || !is_given("lr_decay_after");
     let epoch = config.lr_decay_after.unwrap_or_default();
-    require(
-        "lr-decay-after",
-        epoch,
-        used,
-        "only with --lr-schedule step",
-    )
+    let only = "only with --lr-schedule step";
+    require("lr-decay-after", epoch, fits, only)
 }
 
 /// The names of the settings that the command line gave.

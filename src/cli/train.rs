@@ -67,6 +67,7 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<Ex
         Some(path) => settings::combine(&read_settings(path)?, given, matches)?,
         None => given.clone(),
     };
+    settings::check_schedule_uses(&config, matches)?;
     let path = config.init_from.as_deref();
     let initial = path.map(|path| Initial::read(path, config.rnn_biases));
     let initial = initial.transpose()?;
@@ -78,7 +79,6 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<Ex
         let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
         initial.check_given(given, is_given)?;
     }
-    settings::check_used(&config, matches)?;
     let config = config.resolved();
     let corpus = planned(&config, initial.as_ref())?;
     let need = need(&config, &corpus, changeable(&config));
@@ -112,7 +112,7 @@ fn resume(
     let path = run::last_of(path)?;
     let mut checkpoint = Checkpoint::read(&path)?;
     let mut config = settings::combine_resumed(&checkpoint.config, &arguments.config, matches)?;
-    settings::check_used(&config, matches)?;
+    settings::check_schedule_uses(&config, matches)?;
     config = config.resolved();
     if config.tokenizer.is_some() {
         // The file that it was read from may be gone.

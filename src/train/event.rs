@@ -1,4 +1,4 @@
-//! What training has to tell, and what for it comes back to its caller.
+//! What training has to tell, and what it comes back to its caller for.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
-//! What of an adapter a device is opened with.
+//! How a device is opened: what of its adapter is used, and how long it may be busy at once.
 
 use super::timestamps::Timer;
 use crate::device::work::LONGEST;
 
-/// What of an adapter is used.
+/// How a device is opened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GpuSettings {
