@@ -104,13 +104,12 @@ pub fn combine_resumed(base: &Config, given: &Config, matches: &ArgMatches) -> R
 /// # Errors
 /// [`Error::Config`] for such a setting.
 pub fn check_schedule_uses(config: &Config, matches: &ArgMatches) -> Result<()> {
-    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let step = config.lr_schedule == LrSchedule::Step;
     let decays = step || config.lr_schedule == LrSchedule::Plateau;
-    let fits = decays || !is_given("lr_decay");
+    let fits = decays || !is_given(matches, "lr_decay");
     let only = "only with --lr-schedule step or plateau";
     require("lr-decay", config.lr_decay, fits, only)?;
-    let fits = step || !is_given("lr_decay_after");
+    let fits = step || !is_given(matches, "lr_decay_after");
     let epoch = config.lr_decay_after.unwrap_or_default();
     let only = "only with --lr-schedule step";
     require("lr-decay-after", epoch, fits, only)
@@ -120,8 +119,12 @@ pub fn check_schedule_uses(config: &Config, matches: &ArgMatches) -> Result<()> 
 fn on_command_line(matches: &ArgMatches) -> Vec<String> {
     let command = Config::augment_args(Command::new("settings"));
     let ids = command.get_arguments().map(|arg| arg.get_id().to_string());
-    ids.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
-        .collect()
+    ids.filter(|id| is_given(matches, id)).collect()
+}
+
+/// Did the command line give the setting of this name?
+pub fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// By their names, as JSON: TOML's own values hold no number from 2⁶³ on, as a seed may be.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use clap::parser::ValueSource;
 
 use super::initial::Initial;
 use super::interrupts::Interrupts;
@@ -76,8 +75,7 @@ pub fn run(arguments: &Arguments, matches: &ArgMatches, open: Open) -> Result<Ex
             config = settings::combine(&initial.adapt(given), given, matches)?;
         }
         initial.check_sizes(&config)?;
-        let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        initial.check_given(given, is_given)?;
+        initial.check_given(given, |id| settings::is_given(matches, id))?;
     }
     let config = config.resolved();
     let corpus = planned(&config, initial.as_ref())?;
