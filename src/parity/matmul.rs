@@ -4,7 +4,7 @@ use super::subject::Subject;
 use crate::model::ModelSize;
 use crate::ops::{Matrix, Ops, Write};
 
-/// M, N, K: one, none, primes, the edges of tiles of 8, 32, 64 and 128 and of the 16 k's that are
+/// M, N, K: one, none, the edges of tiles of 8, 32, 64 and 128 and of the 16 k's that are
 /// staged at a time, and of the length from which a sum is cut.
 const SIZES: &[(usize, usize, usize)] = &[
     (1, 1, 1),
@@ -17,7 +17,6 @@ const SIZES: &[(usize, usize, usize)] = &[
     (63, 64, 65),
     (64, 64, 16),
     (65, 63, 15),
-    (97, 131, 101),
     (10, 418, 100),
     (257, 3, 1031),
     (3, 2, 0),
@@ -29,23 +28,63 @@ const SIZES: &[(usize, usize, usize)] = &[
     (129, 127, 31),
     (20, 36, 511),
     (12, 40, 512),
-    (21, 35, 513),
     // Last rows at each place of a tile of 8, and k's that are no multiple of 4.
     (3, 6, 5),
     (6, 11, 7),
     (8, 12, 6),
 ];
 
+/// Primes: edges within tiles of every size, and along N more than one of each.
+const PRIMES: (usize, usize, usize) = (97, 131, 101);
+
 pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     if harness.ends_with_any_failure() {
-        // First what notices most that can be wrong: every setting of the switches
-        // is compiled when it is first met, for each wrong kernel anew.
-        transposed(harness, (97, 131, 101))?;
+        // First what notices most that can be wrong: every setting of the switches is compiled when it is first
+        // met, for each wrong kernel anew.
+        telling(harness)?;
     }
     for &size in SIZES {
         transposed(harness, size)?;
     }
-    // Rows that begin at a multiple of four elements in both operands, and in one of them.
+    alignments(harness)?;
+    telling(harness)
+}
+
+/// Every way that elements of C are found, and sums are cut.
+fn telling<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    transposed(harness, PRIMES)?;
+    batches(harness)?;
+    // Long sums, also in the midst of their tensors.
+    transposed(harness, (21, 35, 513))?;
+    let (a, b) = (Matrix::new(523, 6).at(5).t(), Matrix::new(523, 9).at(2));
+    let c = Matrix::new(6, 9).at(3);
+    product(harness, a, b, c, true, Write::Accumulate)?;
+    harness.cut(|harness| {
+        transposed(harness, PRIMES)?;
+        transposed(harness, (100, 132, 96))
+    })
+}
+
+/// Packed, with gaps, with a shared operand, all with offsets; and of matrices that are as high as a tile.
+fn batches<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
+    for (batch, b_stride) in [(3, 35), (2, 41), (5, 0)] {
+        let a = Matrix::new(6, 5).at(2).batched(batch, 31);
+        let b = Matrix::new(5, 7).at(3).batched(batch, b_stride);
+        let c = Matrix::new(6, 7).at(0).batched(batch, 42);
+        product(harness, a, b, c, true, Write::Overwrite)?;
+        let c = c.at(4).batched(batch, 45);
+        product(harness, a, b, c, false, Write::Accumulate)?;
+    }
+    let a = Matrix::new(32, 5).batched(2, 160);
+    let (b, c) = (
+        Matrix::new(5, 7).batched(2, 35),
+        Matrix::new(32, 7).batched(2, 224),
+    );
+    product(harness, a, b, c, false, Write::Overwrite)
+}
+
+/// Rows that begin at a multiple of four elements in both operands, and in one of them.
+fn alignments<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
     for (a_offset, b_offset) in [(0, 0), (1, 0), (0, 2), (3, 3)] {
         let (a, b) = (Matrix::new(36, 24).at(a_offset), Matrix::new(24, 44));
         let c = Matrix::new(36, 44);
@@ -56,30 +95,7 @@ pub fn cases<O: Subject>(harness: &mut Harness<O>) -> Result<()> {
         );
         product(harness, a, b.at(b_offset), c, false, Write::Accumulate)?;
     }
-    // A long sum in the midst of its tensors.
-    let (a, b) = (Matrix::new(523, 6).at(5).t(), Matrix::new(523, 9).at(2));
-    let c = Matrix::new(6, 9).at(3);
-    product(harness, a, b, c, true, Write::Accumulate)?;
-    // Batches: packed, with gaps, with a shared operand; all with offsets.
-    for (batch, b_stride) in [(3, 35), (2, 41), (5, 0)] {
-        let a = Matrix::new(6, 5).at(2).batched(batch, 31);
-        let b = Matrix::new(5, 7).at(3).batched(batch, b_stride);
-        let c = Matrix::new(6, 7).at(0).batched(batch, 42);
-        product(harness, a, b, c, true, Write::Overwrite)?;
-        let c = c.at(4).batched(batch, 45);
-        product(harness, a, b, c, false, Write::Accumulate)?;
-    }
-    // Of matrices that are as high as a tile.
-    let a = Matrix::new(32, 5).batched(2, 160);
-    let (b, c) = (
-        Matrix::new(5, 7).batched(2, 35),
-        Matrix::new(32, 7).batched(2, 224),
-    );
-    product(harness, a, b, c, false, Write::Overwrite)?;
-    harness.cut(|harness| {
-        transposed(harness, (97, 131, 101))?;
-        transposed(harness, (100, 132, 96))
-    })
+    Ok(())
 }
 
 /// M, N, K with either operand transposed, or both.
