@@ -119,14 +119,32 @@ fn compute_tile(row: u32, column: u32, first_k: u32, end: u32) {
         add_product(&right2, x2, w.right);
         add_product(&right3, x3, w.right);
     }
-    store_rows(row, column, left0, right0);
-    if OVER_8_ROWS {
-        store_rows(row + BLOCK, column, left1, right1);
-        if OVER_16_ROWS {
-            store_rows(row + 2u * BLOCK, column, left2, right2);
-            store_rows(row + 3u * BLOCK, column, left3, right3);
-        }
+    // In a loop: four times over, the stores would be most of what there is to compile.
+    let blocks = select(1u, select(2u, 4u, OVER_16_ROWS), OVER_8_ROWS);
+    for (var block = 0u; block < blocks; block++) {
+        let left = block_of(block, left0, left1, left2, left3);
+        let right = block_of(block, right0, right1, right2, right3);
+        store_rows(row + block * BLOCK, column, left, right);
     }
+}
+
+// Block 0, 1, 2 or 3 of a tile.
+fn block_of(block: u32, rows0: Rows, rows1: Rows, rows2: Rows, rows3: Rows) -> Rows {
+    let odd = block % 2u == 1u;
+    return either(either(rows0, rows1, odd), either(rows2, rows3, odd), block >= 2u);
+}
+
+fn either(x: Rows, y: Rows, second: bool) -> Rows {
+    return Rows(
+        select(x.r0, y.r0, second),
+        select(x.r1, y.r1, second),
+        select(x.r2, y.r2, second),
+        select(x.r3, y.r3, second),
+        select(x.r4, y.r4, second),
+        select(x.r5, y.r5, second),
+        select(x.r6, y.r6, second),
+        select(x.r7, y.r7, second),
+    );
 }
 
 // Row i of a block, for loops over what is stored: eight stores would be most of what there is to compile.
