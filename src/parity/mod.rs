@@ -93,15 +93,21 @@ pub fn ops() -> impl Iterator<Item = &'static str> {
 /// [`crate::Error::Device`] if the device fails; a wrong result is not an error but a report that
 /// says so.
 pub fn check_op<O: Subject>(device: &mut O, op: &str) -> Result<Vec<OpReport>> {
-    let variants = device.variants(op);
-    let checks = variants
-        .into_iter()
-        .map(|variant| check_variant(device, op, variant));
-    Ok(checks
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect())
+    let mut reports = Vec::new();
+    each_variant(device, op, |report| reports.push(report))?;
+    Ok(reports)
+}
+
+/// [`check_op`], with each report as it is made.
+fn each_variant<O: Subject>(
+    device: &mut O,
+    op: &str,
+    mut done: impl FnMut(OpReport),
+) -> Result<()> {
+    for variant in device.variants(op) {
+        check_variant(device, op, variant)?.map(&mut done);
+    }
+    Ok(())
 }
 
 /// Checks one op by one variant of it; [`None`] for an unknown op, or a variant that the device does
@@ -182,7 +188,9 @@ fn with_harness<O: Subject>(
 /// # Errors
 /// As [`check_op`].
 pub fn check_training<O: Subject>(device: &mut O) -> Result<Vec<OpReport>> {
-    training::check(device)
+    let mut reports = Vec::new();
+    training::check(device, |report| reports.push(report))?;
+    Ok(reports)
 }
 
 /// Checks the loss and the gradients of one window of a model of any size, with weights of `seed`'s.
@@ -203,15 +211,13 @@ pub fn check_all<O: Subject>(
     mut progress: impl FnMut(&OpReport),
 ) -> Result<Report> {
     let mut report = Report::new(device.names());
-    for op in ops() {
-        for checked in check_op(device, op)? {
-            progress(&checked);
-            report.ops.push(checked);
-        }
-    }
-    for checked in check_training(device)? {
+    let mut done = |checked: OpReport| {
         progress(&checked);
         report.ops.push(checked);
+    };
+    for op in ops() {
+        each_variant(device, op, &mut done)?;
     }
+    training::check(device, done)?;
     Ok(report)
 }

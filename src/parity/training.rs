@@ -56,8 +56,7 @@ const WINDOWS: usize = 8;
 const PERTURBED: u64 = 3;
 
 /// Checks all sizes.
-pub fn check<O: Subject>(device: &mut O) -> Result<Vec<OpReport>> {
-    let mut reports = Vec::new();
+pub fn check<O: Subject>(device: &mut O, mut done: impl FnMut(OpReport)) -> Result<()> {
     for (name, size) in SIZES {
         let on_device = run(device, *size, |_, _| Ok(()))?;
         let exact = run(&mut Cpu::<f64>::new(), *size, |_, _| Ok(()))?;
@@ -67,10 +66,10 @@ pub fn check<O: Subject>(device: &mut O) -> Result<Vec<OpReport>> {
             let errs = |cpu: &mut Cpu<f64>, model: &mut RnnLm<_>| noise.disturb(cpu, model);
             perturbed.push(run(&mut Cpu::<f64>::new(), *size, errs)?.losses);
         }
-        reports.push(compare_step(name, *size, &on_device, &exact));
-        reports.push(compare_curve(name, *size, &on_device, &exact, &perturbed));
+        done(compare_step(name, *size, &on_device, &exact));
+        done(compare_curve(name, *size, &on_device, &exact, &perturbed));
     }
-    Ok(reports)
+    Ok(())
 }
 
 /// Checks the loss and the gradients of one window, at any size, with weights of `seed`'s.
