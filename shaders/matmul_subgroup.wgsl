@@ -264,12 +264,12 @@ fn store_aligned(at: u32, left: vec4<f32>, right: vec4<f32>) {
 }
 
 // Stores what is within C of a block.
-fn store_rows(row: u32, column: u32, left: Rows, right: Rows) {
-    let rows = min(BLOCK, params.m - min(row, params.m));
-    for (var i = 0u; i < rows; i++) {
-        let left_sums = with_bias(row_of(left, i), bias_left);
-        let right_sums = with_bias(row_of(right, i), bias_right);
-        let at = c_base + (row + i) * params.c_row + column;
+fn store_rows(first_row: u32, column: u32, left: Rows, right: Rows) {
+    let end = min(first_row + BLOCK, params.m);
+    for (var row = first_row; row < end; row++) {
+        let left_sums = with_bias(row_of(left, row - first_row), bias_left);
+        let right_sums = with_bias(row_of(right, row - first_row), bias_right);
+        let at = c_base + row * params.c_row + column;
         if C_ALIGNED {
             store_aligned(at / 4u, left_sums, right_sums);
         } else {

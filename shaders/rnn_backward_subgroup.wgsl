@@ -45,12 +45,12 @@ fn columns_of_wh(at: vec4<u32>) -> Four {
     return transposed(Four(wh[at.x], wh[at.y], wh[at.z], wh[at.w]));
 }
 
-fn store_rows(row: u32, column: u32, left: Rows, right: Rows) {
-    let rows = min(BLOCK, params.batch - min(row, params.batch));
-    for (var i = 0u; i < rows; i++) {
-        let at = ((step * params.batch + row + i) * params.hidden + column) / 4u;
-        store4(at, column, row_of(left, i));
-        store4(at + 1u, column + 4u, row_of(right, i));
+fn store_rows(first_row: u32, column: u32, left: Rows, right: Rows) {
+    let end = min(first_row + BLOCK, params.batch);
+    for (var row = first_row; row < end; row++) {
+        let at = ((step * params.batch + row) * params.hidden + column) / 4u;
+        store4(at, column, row_of(left, row - first_row));
+        store4(at + 1u, column + 4u, row_of(right, row - first_row));
     }
 }
 

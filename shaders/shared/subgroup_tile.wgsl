@@ -4,7 +4,8 @@
 //
 //   left_rows(block, k): four k's from k on of a block's rows of the left operand
 //   right_columns(k): the same k's of a lane's columns of the right operand
-//   store_rows(row, column, left, right): a block's sums, of its first row and a lane's first column
+//   store_rows(first_row, column, left, right): a block's sums, of its first row and a lane's first column. It counts
+//     by the rows' own numbers: a loop from 0 to at most 8 Mesa would unroll, and compile for half as long again
 //
 // A load costs a loop over the lanes on lavapipe, whatever its width, and a broadcast one instruction: so
 // one load brings four k's of eight rows of the left operand, a row to each lane, which are then broadcast.
@@ -98,26 +99,23 @@ fn compute_tile(row: u32, column: u32, first_k: u32, end: u32) {
     var right2: Rows;
     var right3: Rows;
     for (var k = first_k; k < end; k += 4u) {
+        let w = right_columns(k);
         let x0 = left_rows(0u, k);
-        var x1: Rows;
-        var x2: Rows;
-        var x3: Rows;
+        add_product(&left0, x0, w.left);
+        add_product(&right0, x0, w.right);
         if OVER_8_ROWS {
-            x1 = left_rows(1u, k);
+            let x1 = left_rows(1u, k);
+            add_product(&left1, x1, w.left);
+            add_product(&right1, x1, w.right);
             if OVER_16_ROWS {
-                x2 = left_rows(2u, k);
-                x3 = left_rows(3u, k);
+                let x2 = left_rows(2u, k);
+                add_product(&left2, x2, w.left);
+                add_product(&right2, x2, w.right);
+                let x3 = left_rows(3u, k);
+                add_product(&left3, x3, w.left);
+                add_product(&right3, x3, w.right);
             }
         }
-        let w = right_columns(k);
-        add_product(&left0, x0, w.left);
-        add_product(&left1, x1, w.left);
-        add_product(&left2, x2, w.left);
-        add_product(&left3, x3, w.left);
-        add_product(&right0, x0, w.right);
-        add_product(&right1, x1, w.right);
-        add_product(&right2, x2, w.right);
-        add_product(&right3, x3, w.right);
     }
     // In a loop: four times over, the stores would be most of what there is to compile.
     let blocks = select(1u, select(2u, 4u, OVER_16_ROWS), OVER_8_ROWS);

@@ -46,7 +46,7 @@ crate::parity_tests!("rnn",
     overrun: &[
         ("rnn", "j < params.hidden", "j <= params.hidden"),
         ("rnn_subgroup", "if column < params.hidden", "if column <= params.hidden"),
-        ("rnn_subgroup", "params.batch - min(row, params.batch)", "BLOCK"),
+        ("rnn_subgroup", "min(first_row + BLOCK, params.batch)", "first_row + BLOCK"),
         ("rnn_sequence", "hidden[at] = h;", "hidden[at + 1u] = h;"),
         ("rnn_sequence", "across {\n            var", "across + 1u {\n            var"),
     ],
