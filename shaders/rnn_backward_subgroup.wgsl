@@ -89,7 +89,9 @@ fn main(
         return;
     }
     for (var i = 0u; i < params.steps; i++) {
-        step = params.first_step - i;
+        // The grid is flat: workgroup.z is 0. Of parameters alone Mesa 22 would take a step as a constant, and
+        // compile the kernel anew for each.
+        step = params.first_step - i + workgroup.z;
         for (var tile = first_tile; tile < first_tile + tiles; tile++) {
             compute_tile_of_step(place_of_tile(tile, params.hidden, lane), lane);
         }
