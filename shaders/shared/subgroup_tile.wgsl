@@ -117,9 +117,9 @@ fn compute_tile(row: u32, column: u32, first_k: u32, end: u32) {
             }
         }
     }
-    // In a loop: four times over, the stores would be most of what there is to compile.
-    let blocks = select(1u, select(2u, 4u, OVER_16_ROWS), OVER_8_ROWS);
-    for (var block = 0u; block < blocks; block++) {
+    // In a loop: four times over, the stores would be most of what there is to compile. Of blocks that were left out
+    // there are no rows to store.
+    for (var block = 0u; block < TILE_ROWS / BLOCK; block++) {
         let left = block_of(block, left0, left1, left2, left3);
         let right = block_of(block, right0, right1, right2, right3);
         store_rows(row + block * BLOCK, column, left, right);
